@@ -1,0 +1,43 @@
+# Everything happens in .venv; each target sets up what it needs, once.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+DEMO ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format bench clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(sys.version_info < (3, 11) and f"Saddle needs Python 3.11 or newer; $(PYTHON) is {v}. Name another: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cpu,train,dev]'
+	@touch $@
+
+setup: $(READY) ## Install Saddle and its tools into .venv
+
+demo: $(READY) ## Make a shop, train, index, serve and search it (DEMO='--help' shows options)
+	$(BIN)/saddle demo $(DEMO)
+
+test: $(READY) ## Run the tests
+	$(BIN)/pytest
+
+check: $(READY) ## Lint, check formatting, types and the floors
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY) ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY) ## Measure on Home Depot (DATA=folder with products.csv.gz and judgments.csv.gz)
+	@test -n "$(DATA)" || { echo "make bench needs DATA=folder with products.csv.gz and judgments.csv.gz; see docs/benchmarks.md"; exit 2; }
+	$(BIN)/python benchmarks/homedepot.py --data $(DATA) --out benchmarks/homedepot.json
+
+clean: ## Remove .venv and everything generated
+	rm -rf $(VENV) var .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,1 @@
+"""What a query and a product are, and how they become hyperboloids and points."""

@@ -1,0 +1,147 @@
+"""Geometry of the Lorentz model, with flat space as its limit.
+
+Conventions, kept by every function here and by every caller:
+
+* The curvature is −c with ``c >= 0``, always explicit and keyword-only. ``c = 0`` is Euclidean space: every formula
+  below has that limit, so the flat twin of a model is the same code with another number.
+* A point is stored by its d *space components* x; its time component is x₀ = √(1/c + ‖x‖²). Any x ∈ ℝᵈ is a point.
+* Arrays are NumPy arrays or torch tensors, coordinates on the last axis; both get the same code through the array API.
+* Elementwise functions broadcast all axes but the last. ``pairwise_dist`` is the matrix-product form: fast, good to
+  1e-2 near zero distance in float32, for candidates and in-batch softmax only.
+
+Formulas: Nickel & Kiela 2018 (Lorentz distance, exponential map); Law et al. 2019 (Lorentzian midpoint).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from array_api_compat import array_namespace
+
+Array = Any
+"""A NumPy array or a torch tensor."""
+
+
+def time(x: Array, *, c: float) -> Array:
+    """Time components x₀ = √(1/c + ‖x‖²) of points ``x`` (..., d) → (...); needs c > 0."""
+    xp = array_namespace(x)
+    return xp.sqrt(1.0 / c + xp.sum(x * x, axis=-1))
+
+
+def dist(x: Array, y: Array, *, c: float) -> Array:
+    """Geodesic distance of ``x`` and ``y`` (..., d) → (...), exact near zero and with a zero gradient at zero.
+
+    With u = c/2·(‖x−y‖² − (x₀−y₀)²), the distance is 2·asinh(√(u/2))/√c. The time difference is taken as
+    (x−y)·(x+y)/(x₀+y₀), which keeps the digits that arccosh(−c⟨x,y⟩) would lose. In float32 the relative error is
+    below 1e-5, but for pairs almost on one ray from the origin, where it reaches 3e-5 at radius 3 and 2e-3 at 5.
+    """
+    xp = array_namespace(x, y)
+    difference = x - y
+    square = xp.sum(difference * difference, axis=-1)
+    if c == 0:
+        return _safe_sqrt(square)
+    time_difference = xp.sum(difference * (x + y), axis=-1) / (time(x, c=c) + time(y, c=c))
+    half_u = (c / 4.0) * (square - time_difference * time_difference)
+    return xp.asinh(_safe_sqrt(half_u)) * (2.0 / math.sqrt(c))
+
+
+def pairwise_dist(x: Array, y: Array, *, c: float) -> Array:
+    """Distances of all ``x`` (N, d) to all ``y`` (M, d) → (N, M), by one matrix product."""
+    xp = array_namespace(x, y)
+    product = x @ y.T
+    if c == 0:
+        squares = xp.sum(x * x, axis=-1)[:, None] + xp.sum(y * y, axis=-1)[None, :] - 2.0 * product
+        return _safe_sqrt(squares)
+    # half of −c⟨x,y⟩ − 1, which is sinh²(√c·dist/2)
+    half_u = 0.5 * (c * (time(x, c=c)[:, None] * time(y, c=c)[None, :] - product) - 1.0)
+    return xp.asinh(_safe_sqrt(half_u)) * (2.0 / math.sqrt(c))
+
+
+def exp_map0(v: Array, *, c: float) -> Array:
+    """Tangent vectors at the origin ``v`` (..., d) → points: sinh(√c‖v‖)/(√c‖v‖)·v."""
+    if c == 0:
+        return v
+    xp = array_namespace(v)
+    norm = math.sqrt(c) * _norm(v)
+    return v * (xp.sinh(norm) / norm)
+
+
+def log_map0(x: Array, *, c: float) -> Array:
+    """Points ``x`` (..., d) → tangent vectors at the origin, the inverse of :func:`exp_map0`."""
+    if c == 0:
+        return x
+    xp = array_namespace(x)
+    norm = math.sqrt(c) * _norm(x)
+    return x * (xp.asinh(norm) / norm)
+
+
+def radius(x: Array, *, c: float) -> Array:
+    """Distance of points ``x`` (..., d) from the origin → (...)."""
+    xp = array_namespace(x)
+    norm = _safe_sqrt(xp.sum(x * x, axis=-1))
+    return norm if c == 0 else xp.asinh(math.sqrt(c) * norm) / math.sqrt(c)
+
+
+def bound(v: Array, *, limit: float) -> Array:
+    """Tangent vectors ``v`` (..., d), softly shortened below ``limit``: r becomes limit·tanh(r/limit)."""
+    xp = array_namespace(v)
+    norm = _norm(v)
+    return v * (limit * xp.tanh(norm / limit) / norm)
+
+
+def midpoint(x: Array, weights: Array, *, c: float) -> Array:
+    """Weighted Lorentzian midpoint of ``x`` (..., L, d) under ``weights`` (..., L) ≥ 0 → (..., d).
+
+    The weighted sum in ambient space, scaled back to the sheet. It does not depend on the order of the points, and a
+    weight of zero removes one. Spread-out points have a midpoint nearer to the origin than any of them.
+    """
+    xp = array_namespace(x, weights)
+    total = _weighted_sum(x, weights)
+    if c == 0:
+        return total / xp.sum(weights, axis=-1)[..., None]
+    total_time = xp.sum(weights * time(x, c=c), axis=-1)
+    # A sum of time-like vectors is time-like: the square root is real.
+    norm = xp.sqrt(total_time * total_time - xp.sum(total * total, axis=-1))
+    return total / (math.sqrt(c) * norm)[..., None]
+
+
+def exp_midpoint0(v: Array, weights: Array, *, limit: float, c: float) -> Array:
+    """Midpoint of the softly bounded points of tangent vectors ``v`` (..., L, d) under ``weights`` (..., L) → (..., d).
+
+    The same as ``midpoint(exp_map0(bound(v, limit=limit), c=c), weights, c=c)``, but every point is its vector times a
+    number, so the points are never made: one norm and one product of ``weights`` with ``v``.
+    """
+    xp = array_namespace(v, weights)
+    norm = _norm(v)[..., 0]
+    distance = limit * xp.tanh(_safe_sqrt(xp.sum(v * v, axis=-1)) / limit)
+    if c == 0:
+        return _weighted_sum(v, weights * distance / norm) / xp.sum(weights, axis=-1)[..., None]
+    reach = math.sqrt(c) * distance
+    total = _weighted_sum(v, weights * xp.sinh(reach) / (math.sqrt(c) * norm))
+    total_time = xp.sum(weights * xp.cosh(reach), axis=-1) / math.sqrt(c)
+    return total / (math.sqrt(c) * xp.sqrt(total_time * total_time - xp.sum(total * total, axis=-1)))[..., None]
+
+
+def to_poincare(x: Array, *, c: float) -> Array:
+    """Points ``x`` (..., d) → the Poincaré ball of radius 1/√c, for pictures."""
+    return x / (1.0 + math.sqrt(c) * time(x, c=c))[..., None]
+
+
+def _norm(v: Array) -> Array:
+    """Norms of ``v`` (..., d) → (..., 1), with 1 for a zero vector, so that a quotient by one is finite."""
+    xp = array_namespace(v)
+    square = xp.sum(v * v, axis=-1, keepdims=True)
+    return xp.sqrt(xp.where(square > 0, square, xp.ones_like(square)))
+
+
+def _weighted_sum(v: Array, weights: Array) -> Array:
+    """Σ weightsₗ·vₗ over the last axis but one, as a matrix product: (..., L, d), (..., L) → (..., d)."""
+    return (weights[..., None, :] @ v)[..., 0, :]
+
+
+def _safe_sqrt(square: Array) -> Array:
+    """√max(square, 0) whose gradient at zero is zero, not infinite."""
+    xp = array_namespace(square)
+    positive = square > 0
+    return xp.where(positive, xp.sqrt(xp.where(positive, square, xp.ones_like(square))), xp.zeros_like(square))
