@@ -1,0 +1,102 @@
+"""The encoder bundle: a directory that holds everything needed to turn texts into hyperboloids and points.
+
+Its layout is frozen under ``FORMAT``: ``manifest.json``, ``tokenizer.json``, ``query.onnx`` and ``product.onnx``. A
+bundle is written beside its place and renamed there once; its version is a hash of what it holds, so two bundles of one
+version are the same encoder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+TOKENIZER = "tokenizer.json"
+QUERY_ENCODER = "query.onnx"
+PRODUCT_ENCODER = "product.onnx"
+_PAYLOAD = (TOKENIZER, QUERY_ENCODER, PRODUCT_ENCODER)
+
+
+class BundleError(ValueError):
+    """A directory that is not a usable encoder bundle."""
+
+
+class Geometry(BaseModel):
+    """The space a bundle's vectors live in, and the weight of d_in in its containment distance."""
+
+    model_config = ConfigDict(frozen=True)
+
+    dim: Annotated[int, Field(ge=1)]
+    curvature: Annotated[float, Field(ge=0)]
+    """c of the curvature −c; 0 is Euclidean space."""
+    gamma: Annotated[float, Field(gt=0, le=1)]
+
+
+class Manifest(BaseModel):
+    """What a bundle says of itself."""
+
+    model_config = ConfigDict(frozen=True)
+
+    format: Literal[1] = 1
+    version: str
+    created: str
+    """When it was written, ISO 8601 in UTC."""
+    geometry: Geometry
+    catalog: str
+    """Fingerprint of the catalogue it was trained on, ``sha256:…``."""
+    files: dict[str, str]
+    """SHA-256 of every payload file."""
+    training: dict[str, object]
+    """How it was made: seed, minutes, steps, data and dev metrics; for people, never read by code."""
+
+
+def seal(directory: Path, *, geometry: Geometry, created: str, catalog: str, training: dict[str, object]) -> Manifest:
+    """Write the manifest of a directory whose payload is complete, and return it."""
+    files = {name: _sha256(directory / name) for name in _PAYLOAD}
+    identity = hashlib.sha256((geometry.model_dump_json() + "".join(files.values())).encode()).hexdigest()
+    manifest = Manifest(
+        version=f"anthem-{identity[:12]}",
+        created=created,
+        geometry=geometry,
+        catalog=catalog,
+        files=files,
+        training=training,
+    )
+    (directory / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return manifest
+
+
+def load_manifest(directory: Path) -> Manifest:
+    """Read and check a bundle's manifest and the checksums of its files.
+
+    Raises:
+        BundleError: no bundle there, one of another format, or a file that is missing or changed.
+    """
+    path = directory / MANIFEST
+    if not path.is_file():
+        raise BundleError(f"{directory} is not an encoder bundle: it has no {MANIFEST}; `saddle train` makes one")
+    try:
+        manifest = Manifest.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise BundleError(f"{path} is not a manifest of format {FORMAT}: {error}") from error
+    for name in _PAYLOAD:
+        if not (directory / name).is_file():
+            raise BundleError(f"bundle {manifest.version} in {directory} lacks {name}")
+        found = _sha256(directory / name)
+        if found != manifest.files.get(name):
+            raise BundleError(
+                f"{directory / name} does not belong to bundle {manifest.version}: its SHA-256 is {found[:12]}…, "
+                f"the manifest says {manifest.files.get(name, 'nothing')[:12]}…"
+            )
+    return manifest
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

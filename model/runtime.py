@@ -1,0 +1,78 @@
+"""Encoding without torch: ONNX Runtime sessions over an encoder bundle."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnxruntime as ort
+
+from model import bundle
+from model.hyperboloid import Hyperboloids
+from model.text import TermBatch, Tokenizer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+PRODUCT_BATCH = 256
+
+
+class EmptyTextError(ValueError):
+    """A text with no letter or digit in it: there is nothing to encode."""
+
+
+class TextEncoder:
+    """Queries to hyperboloids and product titles to points; safe to call from several threads.
+
+    Raises:
+        bundle.BundleError: the directory is not a sound bundle.
+    """
+
+    def __init__(self, directory: Path, *, threads: int = 1) -> None:
+        self.manifest = bundle.load_manifest(directory)
+        self.tokenizer = Tokenizer.load(directory / bundle.TOKENIZER)
+        self._query = _session(directory / bundle.QUERY_ENCODER, threads)
+        self._product = _session(directory / bundle.PRODUCT_ENCODER, threads)
+
+    def encode_queries(self, texts: Sequence[str]) -> Hyperboloids:
+        """Encode ``texts`` (B) as hyperboloids: centres and limits (B, d) float32.
+
+        Raises:
+            EmptyTextError: a text has no letter or digit.
+        """
+        centres, limits = self._query.run(("centre", "limit"), _feed(self.tokenizer.queries(texts), texts))
+        return Hyperboloids(centres=centres, limits=limits)
+
+    def encode_products(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Encode ``texts`` (N) as points (N, d) float32, ``PRODUCT_BATCH`` at a time, like lengths together.
+
+        Raises:
+            EmptyTextError: a text has no letter or digit.
+        """
+        points = np.empty((len(texts), self.manifest.geometry.dim), dtype=np.float32)
+        by_length = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        for start in range(0, len(texts), PRODUCT_BATCH):
+            rows = by_length[start : start + PRODUCT_BATCH]
+            batch = [texts[i] for i in rows]
+            (points[rows],) = self._product.run(("point",), _feed(self.tokenizer.titles(batch), batch))
+        return points
+
+
+def _feed(batch: TermBatch, texts: Sequence[str]) -> dict[str, NDArray[np.int64]]:
+    empty = np.flatnonzero(batch.terms[:, 0] == 0)
+    if len(empty):
+        raise EmptyTextError(f"text {texts[int(empty[0])]!r} has no letter or digit to search by")
+    return {"features": batch.features, "terms": batch.terms}
+
+
+def _session(path: Path, threads: int) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Shapes vary with every query: the arena and the memory pattern would keep a peak for each of them.
+    options.enable_mem_pattern = False
+    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])

@@ -1,0 +1,1 @@
+"""The back room: everything that only training needs."""

@@ -1,0 +1,151 @@
+"""Small stand-ins that run for real: an untrained ONNX encoder bundle, a shop's titles, structured points."""
+
+from __future__ import annotations
+
+import csv
+import random
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from model import bundle, lorentz
+from model.text import Vocabulary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from model.bundle import Manifest
+    from model.text import Terms
+
+CREATED = "2026-11-21T09:30:00+00:00"
+
+_BRANDS = ("acme", "bergmann", "cobalt", "delfino", "evergreen", "fjord")
+_KINDS = ("drill", "hammer", "faucet", "door", "lamp", "pipe", "saw", "ladder", "paint", "hinge", "tile")
+_TRAITS = (
+    "cordless",
+    "steel",
+    "white",
+    "oak",
+    "brass",
+    "compact",
+    "heavy",
+    "outdoor",
+    "quiet",
+    "slim",
+    "matte",
+)
+
+
+def shop_titles(count: int, *, seed: int = 0) -> list[str]:
+    """``count`` titles such as ``acme cordless steel drill 12 x 34``; words repeat, titles do not."""
+    chance = random.Random(seed)
+    return [
+        " ".join((chance.choice(_BRANDS), *chance.sample(_TRAITS, 2), chance.choice(_KINDS), f"{i % 97} x {i}"))
+        for i in range(count)
+    ]
+
+
+def write_catalog(path: Path, titles: Iterable[str]) -> Path:
+    """A CSV catalogue with ids ``p0``, ``p1``, … for ``titles``."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("product_id", "title", "brand", "price"))
+        for i, title in enumerate(titles):
+            writer.writerow((f"p{i}", title, title.split()[0] if title.strip() else "", f"{i % 50}.50"))
+    return path
+
+
+def write_bundle(
+    directory: Path,
+    texts: Sequence[str],
+    *,
+    dim: int = 16,
+    curvature: float = 1.0,
+    gamma: float = 0.9,
+    terms: Terms = "word",
+    seed: int = 0,
+) -> Manifest:
+    """An encoder bundle that knows ``texts``: a text is the mean of its terms, those of their features.
+
+    The weights are random, so texts that share words are near each other and nothing else is learnt.
+    """
+    directory.mkdir(parents=True)
+    vocabulary = Vocabulary.learn(texts, terms=terms)
+    (directory / bundle.TOKENIZER).write_text(vocabulary.model_dump_json(), encoding="utf-8")
+    chance = np.random.default_rng(seed)
+    table = (4.0 * chance.normal(size=(vocabulary.size, dim)) / np.sqrt(dim)).astype(np.float32)
+    table[0] = 0.0
+    spread = (0.3 * chance.normal(size=(dim, dim))).astype(np.float32)
+    _save(directory / bundle.PRODUCT_ENCODER, _nodes("point"), {"table": table}, ("point",), dim)
+    region = [
+        *_nodes("centre"),
+        helper.make_node("MatMul", ["centre", "spread"], ["tilt"]),
+        helper.make_node("Add", ["tilt", "log_limit"], ["log_limits"]),
+        helper.make_node("Exp", ["log_limits"], ["limit"]),
+    ]
+    weights = {"table": table, "spread": spread, "log_limit": np.full(dim, np.log(0.6), dtype=np.float32)}
+    _save(directory / bundle.QUERY_ENCODER, region, weights, ("centre", "limit"), dim)
+    geometry = bundle.Geometry(dim=dim, curvature=curvature, gamma=gamma)
+    return bundle.seal(directory, geometry=geometry, created=CREATED, catalog="sha256:0123456789ab", training={})
+
+
+def hierarchical_points(count: int, dim: int, *, c: float = 1.0, seed: int = 0) -> NDArray[np.float32]:
+    """Points of a three-level tree on the sheet, each level a step out from its parent; radii near 1.5."""
+    chance = np.random.default_rng(seed)
+
+    def step(parents: NDArray[np.float64], children: int, length: float) -> NDArray[np.float64]:
+        chosen = parents[chance.integers(0, len(parents), children)]
+        return chosen + length * chance.normal(size=(children, dim)) / np.sqrt(dim)
+
+    tangents = step(step(step(np.zeros((1, dim)), 20, 1.0), 400, 0.8), count, 0.7)
+    return np.asarray(lorentz.exp_map0(tangents, c=c), dtype=np.float32)
+
+
+def _nodes(output: str) -> list[onnx.NodeProto]:
+    """Nodes that turn ``features`` (T, F) and ``terms`` (B, L) into ``output`` (B, d)."""
+    return [
+        helper.make_node("Gather", ["table", "features"], ["feature_vectors"]),
+        *_mean("feature_vectors", "features", "term_vectors"),
+        helper.make_node("Gather", ["term_vectors", "terms"], ["text_vectors"]),
+        *_mean("text_vectors", "terms", output),
+    ]
+
+
+def _mean(vectors: str, ids: str, output: str) -> list[onnx.NodeProto]:
+    """Nodes for the mean over axis 1 of ``vectors``, of which those with a padding id are zero."""
+    return [
+        helper.make_node("ReduceSum", [vectors, "axis"], [f"{output}_sum"], keepdims=0),
+        helper.make_node("Min", [ids, "one"], [f"{output}_flags"]),
+        helper.make_node("ReduceSum", [f"{output}_flags", "axis"], [f"{output}_number"], keepdims=1),
+        helper.make_node("Max", [f"{output}_number", "one"], [f"{output}_at_least_one"]),
+        helper.make_node("Cast", [f"{output}_at_least_one"], [f"{output}_divisor"], to=TensorProto.FLOAT),
+        helper.make_node("Div", [f"{output}_sum", f"{output}_divisor"], [output]),
+    ]
+
+
+def _save(
+    path: Path,
+    nodes: list[onnx.NodeProto],
+    weights: dict[str, NDArray[np.float32]],
+    outputs: tuple[str, ...],
+    dim: int,
+) -> None:
+    constants = {**weights, "axis": np.array([1], dtype=np.int64), "one": np.array(1, dtype=np.int64)}
+    graph = helper.make_graph(
+        nodes,
+        "fake",
+        [
+            helper.make_tensor_value_info("features", TensorProto.INT64, ["T", "F"]),
+            helper.make_tensor_value_info("terms", TensorProto.INT64, ["B", "L"]),
+        ],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["B", dim]) for name in outputs],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
