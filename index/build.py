@@ -1,0 +1,258 @@
+"""Building a snapshot: a catalogue streamed through the product encoder, indexed, calibrated, published."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Literal
+
+from index.calibration import QUERIES, calibrate, sample_queries
+from index.candidates import Backend, CandidateIndex, default_backend
+from index.documents import Documents, DocumentWriter
+from index.points import PointsWriter, load_points
+from index.snapshot import (
+    CANDIDATES,
+    POINTS,
+    CandidateSettings,
+    Contents,
+    RejectSummary,
+    adopt_encoder,
+    drafting,
+    publish,
+)
+from model.catalog import Rejects, fingerprint, read_products, searchable_text
+from model.runtime import TextEncoder
+from model.text import trigrams, words
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from model.catalog import Product
+    from model.text import Vocabulary
+
+Stage = Literal["encode", "index", "calibrate"]
+
+_BATCH = 4096
+_FAMILIAR_TITLES = 2000
+_FAMILIAR_SHARE = 0.2
+_SEED = 20
+
+
+class BuildError(ValueError):
+    """A snapshot that cannot be built from this bundle and this catalogue."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildReport:
+    """What a build made, and how long each stage took."""
+
+    snapshot: str
+    directory: Path
+    model: str
+    catalog: str
+    products: int
+    rejects: int
+    reasons: Mapping[str, int]
+    candidates: CandidateSettings
+    seconds: Mapping[Stage, float]
+    total_seconds: float
+
+    @property
+    def products_per_second(self) -> float:
+        """Products indexed per second of the whole build, reading and calibration included."""
+        return self.products / self.total_seconds
+
+    @property
+    def meets_target(self) -> bool:
+        """Whether the recall that was asked for was reached."""
+        return self.candidates.recall >= self.candidates.target_recall
+
+
+@dataclass(slots=True)
+class _Clock:
+    """Tells the listener how far each stage is, and keeps how long it took."""
+
+    listener: Callable[[Stage, int, int | None], None]
+    seconds: dict[Stage, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: Stage) -> Iterator[Callable[[int, int | None], None]]:
+        started = time.perf_counter()
+        yield lambda done, total: self.listener(name, done, total)
+        self.seconds[name] = time.perf_counter() - started
+
+
+def build(
+    *,
+    bundle_dir: Path,
+    catalog: Path,
+    root: Path,
+    target_recall: float = 0.98,
+    backend: Backend | Literal["auto"] = "auto",
+    max_reject_share: float = 0.05,
+    rejects_path: Path | None = None,
+    queries: Sequence[str] | None = None,
+    allow_foreign: bool = False,
+    threads: int | None = None,
+    on_progress: Callable[[Stage, int, int | None], None] = lambda _stage, _done, _total: None,
+) -> BuildReport:
+    """Index ``catalog`` with the encoder in ``bundle_dir``, and make it the current snapshot of ``root``.
+
+    Until the last step nothing of it can be seen in ``root``, and the snapshot before goes on serving.
+
+    Args:
+        bundle_dir: an encoder bundle.
+        catalog: a CSV, JSONL or Parquet file of products.
+        root: the index root; made if it does not exist.
+        target_recall: share of the exact containment top 100 that the candidates must hold.
+        backend: ``flat`` or ``hnsw``; ``auto`` chooses by the number of products.
+        max_reject_share: share of bad rows above which nothing is published.
+        rejects_path: file to list the bad rows in, if there are any.
+        queries: queries to calibrate on, sampled if there are many; by default words cut from titles.
+        allow_foreign: accept a bundle that knows few of the catalogue's words.
+        threads: threads to encode with; by default as many as there are cores.
+        on_progress: hears the stage, how much of it is done, and of how much, if that is known.
+
+    Raises:
+        BuildError: bundle and catalogue do not belong together, or the catalogue holds no usable product.
+        BundleError: ``bundle_dir`` is not a sound bundle.
+        CatalogError: the catalogue cannot be read, or too many of its rows are bad.
+        SnapshotError: another build is writing to ``root``.
+    """
+    started = time.perf_counter()
+    clock = _Clock(on_progress)
+    encoder = TextEncoder(bundle_dir, threads=threads or os.cpu_count() or 1)
+    rejects = Rejects()
+    source = fingerprint(catalog)
+    products = read_products(catalog, rejects)
+    with drafting(root) as draft:
+        first = list(islice(products, _FAMILIAR_TITLES))
+        if not allow_foreign:
+            _check_belongs(encoder, first, catalog=catalog, source=source)
+        with clock.stage("encode") as progress:
+            count = _encode(chain(first, products), encoder, draft, progress)
+        _check_rejects(rejects, rejects_path, max_reject_share)
+        if count == 0:
+            raise BuildError(f"{catalog} holds no usable product: all {rejects.count} rows were rejected")
+        settings = _index(draft, encoder, clock, backend=backend, target_recall=target_recall, queries=queries)
+        adopt_encoder(bundle_dir, draft)
+        contents = Contents(
+            model=encoder.manifest.version,
+            geometry=encoder.manifest.geometry,
+            products=count,
+            candidates=settings,
+            catalog=source,
+            rejects=RejectSummary(count=rejects.count, reasons=dict(rejects.reasons)),
+        )
+        place = publish(root, draft, contents)
+    return BuildReport(
+        snapshot=place.name,
+        directory=place,
+        model=encoder.manifest.version,
+        catalog=source,
+        products=count,
+        rejects=rejects.count,
+        reasons=dict(rejects.reasons),
+        candidates=settings,
+        seconds=clock.seconds,
+        total_seconds=time.perf_counter() - started,
+    )
+
+
+def familiar_share(vocabulary: Vocabulary, titles: Sequence[str]) -> float:
+    """Share of the terms in ``titles``, words or trigrams as ``vocabulary`` has them, that it has learnt."""
+    found = [word for title in titles for word in words(title)]
+    if vocabulary.terms == "trigram":
+        found = [trigram for word in found for trigram in trigrams(word)]
+    known = frozenset(vocabulary.words if vocabulary.terms == "word" else vocabulary.trigrams)
+    return sum(term in known for term in found) / max(1, len(found))
+
+
+def _check_belongs(encoder: TextEncoder, products: Sequence[Product], *, catalog: Path, source: str) -> None:
+    """Refuse a bundle to which most of the catalogue's words are new."""
+    share = familiar_share(encoder.tokenizer.vocabulary, [product.title for product in products])
+    if products and share < _FAMILIAR_SHARE:
+        raise BuildError(
+            f"encoder {encoder.manifest.version} was trained on the catalogue {encoder.manifest.catalog} and "
+            f"knows {share:.0%} of the words of {catalog} ({source}); {_FAMILIAR_SHARE:.0%} are needed: "
+            "train one on this catalogue with `saddle train`, or insist with --allow-foreign"
+        )
+
+
+def _encode(
+    products: Iterator[Product],
+    encoder: TextEncoder,
+    draft: Path,
+    progress: Callable[[int, int | None], None],
+) -> int:
+    """Write points and documents of all ``products`` into ``draft``, by batches; return their number."""
+    count = 0
+    dim = encoder.manifest.geometry.dim
+    with PointsWriter(draft / POINTS, dim=dim) as points, DocumentWriter(draft) as documents:
+        while batch := list(islice(products, _BATCH)):
+            points.append(encoder.encode_products([searchable_text(product) for product in batch]))
+            documents.append(batch)
+            count += len(batch)
+            progress(count, None)
+    return count
+
+
+def _check_rejects(rejects: Rejects, path: Path | None, max_share: float) -> None:
+    """List the bad rows before deciding whether they are too many: whoever must mend them needs the list."""
+    if path is not None and rejects.count:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rejects.write(path)
+    rejects.check(max_share)
+
+
+def _index(
+    draft: Path,
+    encoder: TextEncoder,
+    clock: _Clock,
+    *,
+    backend: Backend | Literal["auto"],
+    target_recall: float,
+    queries: Sequence[str] | None,
+) -> CandidateSettings:
+    """Build the candidates of the points in ``draft`` and find out how many of them a search needs."""
+    points = load_points(draft / POINTS)
+    geometry = encoder.manifest.geometry
+    with clock.stage("index") as progress:
+        candidates = CandidateIndex.build(
+            points,
+            c=geometry.curvature,
+            backend=default_backend(len(points)) if backend == "auto" else backend,
+            on_progress=lambda done: progress(done, len(points)),
+        )
+        candidates.save(draft / CANDIDATES)
+    with clock.stage("calibrate") as progress:
+        return calibrate(
+            candidates,
+            points,
+            encoder.encode_queries(_some(queries) if queries else _own_queries(draft)),
+            geometry=geometry,
+            target_recall=target_recall,
+            on_progress=progress,
+        )
+
+
+def _some(queries: Sequence[str]) -> Sequence[str]:
+    """All of ``queries``, or a sample if they are more than a calibration needs."""
+    chance = random.Random(_SEED)  # noqa: S311 - a sample, not a secret
+    return chance.sample(queries, QUERIES) if len(queries) > QUERIES else queries
+
+
+def _own_queries(draft: Path) -> list[str]:
+    """Queries cut from titles of the catalogue in ``draft``."""
+    documents = Documents(draft)
+    try:
+        stride = max(1, len(documents) // QUERIES)
+        titles = [documents.product(row).title for row in range(0, len(documents), stride)]
+    finally:
+        documents.close()
+    return sample_queries(titles, count=QUERIES, seed=_SEED)

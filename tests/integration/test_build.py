@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from fakes import shop_titles, write_bundle, write_catalog
+
+import index.build
+from index import calibration
+from index.build import BuildError, build, familiar_share
+from index.exact import scan
+from index.snapshot import Snapshot, current
+from model.bundle import BundleError
+from model.catalog import CatalogError, Rejects, fingerprint, read_products, searchable_text
+from model.runtime import TextEncoder
+from model.text import Vocabulary
+
+TITLES = shop_titles(800)
+QUERIES = ["cordless drill", "oak door", "acme", "white vanity 12"]
+
+
+@pytest.fixture(scope="module")
+def bundle_dir(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("bundles") / "model"
+    write_bundle(directory, TITLES)
+    return directory
+
+
+@pytest.fixture
+def catalog(tmp_path):
+    return write_catalog(tmp_path / "catalog.csv", TITLES)
+
+
+def visible(root):
+    return sorted(path.name for path in root.iterdir() if not path.name.startswith("."))
+
+
+def hidden(root):
+    return sorted(path.name for path in root.iterdir() if path.name.startswith("."))
+
+
+def test_a_build_publishes_every_product_with_its_point(tmp_path, bundle_dir, catalog):
+    report = build(bundle_dir=bundle_dir, catalog=catalog, root=tmp_path / "index", threads=1)
+    opened = Snapshot.open(current(tmp_path / "index"))
+    assert report.directory == opened.directory
+    assert report.products == opened.manifest.products == 800
+    assert opened.manifest.catalog == report.catalog == fingerprint(catalog)
+    products = list(read_products(catalog, Rejects()))
+    assert [opened.documents.product(row) for row in range(800)] == products
+    expected = TextEncoder(bundle_dir).encode_products([searchable_text(product) for product in products])
+    np.testing.assert_allclose(opened.points, expected, atol=1e-6)
+    assert list(report.seconds) == ["encode", "index", "calibrate"]
+    assert report.products_per_second == pytest.approx(800 / report.total_seconds)
+    assert hidden(tmp_path / "index") == [".lock"]
+
+
+def test_batches_leave_no_seam(tmp_path, bundle_dir, catalog, monkeypatch):
+    monkeypatch.setattr(index.build, "_BATCH", 77)
+    whole = build(bundle_dir=bundle_dir, catalog=catalog, root=tmp_path / "a", queries=QUERIES)
+    monkeypatch.setattr(index.build, "_BATCH", 1000)
+    parts = build(bundle_dir=bundle_dir, catalog=catalog, root=tmp_path / "b", queries=QUERIES)
+    a, b = Snapshot.open(whole.directory), Snapshot.open(parts.directory)
+    np.testing.assert_allclose(a.points, b.points, atol=1e-6)
+    for row in (0, 76, 77, 153, 154, 799):
+        assert a.documents.product(row) == b.documents.product(row)
+    assert a.documents.row("p799") == 799
+
+
+@pytest.mark.parametrize("backend", ["flat", "hnsw"])
+def test_the_recall_in_the_manifest_is_what_an_exact_scan_confirms(tmp_path, bundle_dir, catalog, backend):
+    report = build(bundle_dir=bundle_dir, catalog=catalog, root=tmp_path / "index", backend=backend, queries=QUERIES)
+    found = report.candidates
+    assert (found.backend, found.queries, found.depth) == (backend, len(QUERIES), 100)
+    assert report.meets_target
+    opened = Snapshot.open(report.directory)
+    candidates = index.build.CandidateIndex.load(opened.directory / "candidates.faiss", c=1.0)
+    regions = TextEncoder(bundle_dir).encode_queries(QUERIES)
+    recalls = []
+    for centre, limit in zip(regions.centres, regions.limits, strict=True):
+        truth = scan(opened.points, centre, limit, c=1.0, gamma=0.9, count=100).rows
+        recalls.append(np.isin(truth, candidates.search(centre, found.count, ef_search=found.ef_search)).mean())
+    assert found.recall == pytest.approx(np.mean(recalls))
+    assert found.recall >= 0.98
+
+
+def test_a_target_out_of_reach_takes_the_best_and_says_so(tmp_path, bundle_dir, catalog, monkeypatch):
+    monkeypatch.setattr(calibration, "_COUNTS", (20, 110))
+    report = build(bundle_dir=bundle_dir, catalog=catalog, root=tmp_path, target_recall=1.0, queries=QUERIES)
+    assert not report.meets_target
+    assert report.candidates.count == 110
+    assert Snapshot.open(current(tmp_path)).manifest.candidates == report.candidates
+
+
+def test_a_higher_target_never_takes_fewer_candidates(tmp_path, bundle_dir, catalog):
+    counts = [
+        build(bundle_dir=bundle_dir, catalog=catalog, root=tmp_path, target_recall=target).candidates.count
+        for target in (0.1, 0.9, 1.0)
+    ]
+    assert counts == sorted(counts)
+    assert counts[0] < counts[-1]
+
+
+def test_bad_rows_are_counted_and_listed_and_the_rest_is_indexed(tmp_path, bundle_dir):
+    titles = [*TITLES[:50], "", "!!", *TITLES[50:60]]
+    catalog = write_catalog(tmp_path / "catalog.csv", titles)
+    listed = tmp_path / "out" / "rejects.jsonl"
+    report = build(
+        bundle_dir=bundle_dir, catalog=catalog, root=tmp_path / "index", queries=QUERIES, rejects_path=listed
+    )
+    assert (report.products, report.rejects) == (60, 2)
+    assert sum(report.reasons.values()) == 2
+    assert [json.loads(line)["line"] for line in listed.read_text().splitlines()] == [52, 53]
+    manifest = Snapshot.open(report.directory).manifest
+    assert manifest.rejects.reasons == report.reasons
+
+
+def test_too_many_bad_rows_publish_nothing_but_are_listed(tmp_path, bundle_dir, catalog):
+    root = tmp_path / "index"
+    before = build(bundle_dir=bundle_dir, catalog=catalog, root=root, queries=QUERIES)
+    bad = write_catalog(tmp_path / "bad.csv", [*TITLES[:9], ""])
+    listed = tmp_path / "rejects.jsonl"
+    with pytest.raises(CatalogError, match="1 of 10 rows"):
+        build(bundle_dir=bundle_dir, catalog=bad, root=root, queries=QUERIES, rejects_path=listed)
+    assert len(listed.read_text().splitlines()) == 1
+    assert current(root) == before.directory
+    assert (visible(root), hidden(root)) == (["CURRENT", "snapshots"], [".lock"])
+
+
+def test_a_catalogue_without_a_usable_row_is_refused(tmp_path, bundle_dir):
+    catalog = write_catalog(tmp_path / "catalog.csv", ["", "??"])
+    with pytest.raises(BuildError, match="no usable product: all 2 rows"):
+        build(bundle_dir=bundle_dir, catalog=catalog, root=tmp_path / "index", max_reject_share=1.0)
+
+
+@pytest.mark.parametrize("terms", ["word", "trigram"])
+def test_a_bundle_of_another_catalogue_is_refused_unless_insisted_on(tmp_path, terms):
+    manifest = write_bundle(tmp_path / "model", TITLES, terms=terms)
+    catalog = write_catalog(tmp_path / "books.csv", ["zyxwv qqjjx vvkkz"] * 30)
+    with pytest.raises(BuildError, match="allow-foreign") as refused:
+        build(bundle_dir=tmp_path / "model", catalog=catalog, root=tmp_path / "index")
+    for named in (manifest.version, manifest.catalog, fingerprint(catalog)):
+        assert named in str(refused.value)
+    assert visible(tmp_path / "index") == []
+    report = build(bundle_dir=tmp_path / "model", catalog=catalog, root=tmp_path / "index", allow_foreign=True)
+    assert report.products == 30
+
+
+def test_familiarity_counts_every_occurrence_of_a_word():
+    vocabulary = Vocabulary.learn(["red drill", "red saw"], min_count=2)
+    assert familiar_share(vocabulary, ["red red drill", "blue"]) == 0.5
+    assert familiar_share(vocabulary, []) == 0.0
+
+
+def test_a_directory_without_a_bundle_is_refused_before_the_root_is_made(tmp_path, catalog):
+    with pytest.raises(BundleError, match="saddle train"):
+        build(bundle_dir=tmp_path, catalog=catalog, root=tmp_path / "index")
+    assert not (tmp_path / "index").exists()
+
+
+def test_progress_is_told_stage_by_stage(tmp_path, bundle_dir, catalog):
+    heard = []
+    build(
+        bundle_dir=bundle_dir,
+        catalog=catalog,
+        root=tmp_path,
+        queries=QUERIES,
+        on_progress=lambda stage, done, total: heard.append((stage, done, total)),
+    )
+    assert list(dict.fromkeys(stage for stage, _, _ in heard)) == ["encode", "index", "calibrate"]
+    assert ("encode", 800, None) in heard
+    assert ("index", 800, 800) in heard
+    assert heard[-1][1] == heard[-1][2]
+
+
+# Builds again and again, each time killed with SIGKILL one step later than before. A step is whatever touches
+# the index root: opening a file to write, read or sync it; making, linking, renaming or removing one.
+_KILLED_AT_EVERY_STEP = """
+import itertools, json, os, signal, sys
+from pathlib import Path
+from index.build import build
+from index.snapshot import Snapshot, current
+
+root, bundle_dir, catalog = map(Path, sys.argv[1:])
+EVENTS = {"open", "os.mkdir", "os.link", "os.rename", "os.remove", "os.rmdir"}
+
+def build_until(fatal):
+    steps = itertools.count(1)
+    def watch(event, args):
+        if event in EVENTS and str(args[0]).startswith(str(root)) and next(steps) == fatal:
+            os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(watch)
+    build(bundle_dir=bundle_dir, catalog=catalog, root=root, queries=["oak door"], threads=1)
+
+for fatal in itertools.count(1):
+    child = os.fork()
+    if child == 0:
+        build_until(fatal)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    snapshots = [Snapshot.open(place).manifest.id for place in (root / "snapshots").iterdir()]
+    found = {"serving": current(root).name, "snapshots": snapshots, "root": sorted(os.listdir(root))}
+    print(json.dumps({"killed": os.WIFSIGNALED(status), **found}), flush=True)
+    if not os.WIFSIGNALED(status):
+        sys.exit(os.WEXITSTATUS(status))
+"""
+
+
+def test_a_killed_build_leaves_the_old_snapshot_serving(tmp_path, bundle_dir):
+    root = tmp_path / "index"
+    catalog = write_catalog(tmp_path / "catalog.csv", TITLES[:40])
+    before = build(bundle_dir=bundle_dir, catalog=catalog, root=root, queries=QUERIES).snapshot
+    builds = subprocess.run(
+        [sys.executable, "-c", _KILLED_AT_EVERY_STEP, str(root), str(bundle_dir), str(catalog)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert builds.returncode == 0, builds.stderr
+    *killed, finished = (json.loads(line) for line in builds.stdout.splitlines())
+    assert len(killed) > 20
+    assert all(state["killed"] for state in killed)
+    serving = [state["serving"] for state in killed]
+    unswitched = serving.count(before)
+    # Every kill before CURRENT is replaced leaves the old snapshot; the few steps after it leave the new one.
+    assert serving[:unswitched] == [before] * unswitched
+    assert len(killed) - unswitched <= 2
+    # At most one dead build's traces lie around: each next build removes those before it.
+    assert max(sum(name.startswith(".unfinished") for name in state["root"]) for state in killed) <= 2
+    assert finished["serving"] not in serving
+    assert finished["root"] == [".lock", "CURRENT", "snapshots"]

@@ -1,0 +1,258 @@
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from fakes import hierarchical_points, shop_titles, write_bundle
+
+from index import snapshot
+from index.candidates import CandidateIndex
+from index.documents import Documents, DocumentWriter
+from index.points import PointsWriter, load_points
+from index.snapshot import CandidateSettings, Contents, RejectSummary, Snapshot, SnapshotError
+from model.catalog import Product
+
+TITLES = shop_titles(60)
+PRODUCTS = [
+    Product(
+        f"id-{i}",
+        title,
+        description="über ½ inch" if i % 2 else "",
+        brand="acme",
+        category_path="tools > drills",
+        price=None if i % 3 else 1.5 * i,
+        image=f"{i}.jpg",
+        attributes={"volts": 18.0, "kit": True, "colour": "red"} if i % 2 else {},
+    )
+    for i, title in enumerate(TITLES)
+]
+
+
+@pytest.fixture(scope="module")
+def bundle_dir(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("bundles") / "model"
+    write_bundle(directory, TITLES, dim=8)
+    return directory
+
+
+def fill(draft, bundle_dir):
+    points = hierarchical_points(len(PRODUCTS), 8)
+    with PointsWriter(draft / snapshot.POINTS, dim=8) as writer:
+        writer.append(points[:25])
+        writer.append(points[25:])
+    with DocumentWriter(draft) as documents:
+        documents.append(PRODUCTS[:25])
+        documents.append(PRODUCTS[25:])
+    CandidateIndex.build(points, c=1.0, backend="flat").save(draft / snapshot.CANDIDATES)
+    snapshot.adopt_encoder(bundle_dir, draft)
+    manifest = json.loads((bundle_dir / "manifest.json").read_text())
+    return Contents(
+        model=manifest["version"],
+        geometry=manifest["geometry"],
+        products=len(PRODUCTS),
+        candidates=CandidateSettings(
+            backend="flat",
+            count=20,
+            ef_search=None,
+            recall=1.0,
+            target_recall=0.98,
+            depth=100,
+            queries=5,
+            latency_seconds=0.001,
+        ),
+        catalog="sha256:0123456789ab",
+        rejects=RejectSummary(count=1, reasons={"empty title": 1}),
+    )
+
+
+def publish(root, bundle_dir):
+    with snapshot.drafting(root) as draft:
+        return snapshot.publish(root, draft, fill(draft, bundle_dir))
+
+
+@pytest.fixture
+def published(tmp_path, bundle_dir):
+    return publish(tmp_path / "index", bundle_dir)
+
+
+def test_a_published_snapshot_is_current_and_opens_whole(published, tmp_path):
+    root = tmp_path / "index"
+    assert snapshot.current(root) == published
+    opened = Snapshot.open(published)
+    np.testing.assert_array_equal(opened.points, hierarchical_points(len(PRODUCTS), 8))
+    assert [opened.documents.product(row) for row in range(len(PRODUCTS))] == PRODUCTS
+    assert opened.manifest.rejects.reasons == {"empty title": 1}
+    assert re.fullmatch(r"\d{8}T\d{6}-[0-9a-f]{6}", opened.manifest.id)
+    assert published.name == opened.manifest.id
+    assert {path.name for path in root.iterdir()} == {".lock", "CURRENT", "snapshots"}
+
+
+def test_every_product_is_found_by_its_id_and_no_other_is(published):
+    documents = Documents(published)
+    assert [documents.row(product.product_id) for product in PRODUCTS] == list(range(len(PRODUCTS)))
+    assert documents.row("id-60") is None
+    assert documents.row("") is None
+
+
+def test_two_ids_of_one_hash_are_told_apart(tmp_path, monkeypatch):
+    monkeypatch.setattr("index.documents._hash", lambda _id: 7)
+    with DocumentWriter(tmp_path) as writer:
+        writer.append(PRODUCTS)
+    documents = Documents(tmp_path)
+    assert [documents.row(product.product_id) for product in PRODUCTS] == list(range(len(PRODUCTS)))
+    assert documents.row("unknown") is None
+
+
+def test_products_stay_valid_when_the_snapshot_is_closed(published):
+    documents = Documents(published)
+    product = documents.product(31)
+    documents.close()
+    assert product == PRODUCTS[31]
+
+
+def test_the_bundle_it_came_from_may_go(published, tmp_path, bundle_dir):
+    copy = tmp_path / "model"
+    write_bundle(copy, TITLES, dim=8)
+    place = publish(tmp_path / "index", copy)
+    for path in copy.iterdir():
+        path.unlink()
+    assert Snapshot.open(place).manifest.id == place.name
+
+
+@pytest.mark.parametrize("name", [snapshot.POINTS, snapshot.CANDIDATES, "products.arrow", "ids.npy"])
+def test_one_flipped_bit_is_found_and_the_file_named(published, name):
+    path = published / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(SnapshotError, match=rf"{name} has the SHA-256 [0-9a-f]+…, .* says [0-9a-f]+…"):
+        Snapshot.open(published)
+
+
+@pytest.mark.parametrize("name", [snapshot.POINTS, snapshot.CANDIDATES, "products.arrow", "ids.npy"])
+def test_a_missing_or_shortened_file_is_named(published, name):
+    path = published / name
+    size = path.stat().st_size
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(SnapshotError, match=rf"{name} has {size - 1} bytes, .* says {size}"):
+        Snapshot.open(published)
+    path.unlink()
+    with pytest.raises(SnapshotError, match=f"lacks .*{name}"):
+        Snapshot.open(published)
+
+
+def test_a_damaged_encoder_is_found(published):
+    path = published / snapshot.ENCODER / "query.onnx"
+    content = path.read_bytes()
+    path.unlink()  # a hard link: the bundle it came from must stay as it is
+    path.write_bytes(content + b"\0")
+    with pytest.raises(SnapshotError, match=r"encoder of snapshot .*query\.onnx"):
+        Snapshot.open(published)
+
+
+def test_another_encoder_is_refused_and_both_versions_are_named(published, tmp_path):
+    built_with = Snapshot.open(published).manifest.model
+    for path in (published / snapshot.ENCODER).iterdir():
+        path.unlink()
+    (published / snapshot.ENCODER).rmdir()
+    other = write_bundle(published / snapshot.ENCODER, TITLES, dim=8, seed=1)
+    with pytest.raises(SnapshotError, match=f"{built_with}.*{other.version}"):
+        Snapshot.open(published)
+
+
+def test_a_manifest_that_promises_other_numbers_is_refused(published):
+    path = published / snapshot.MANIFEST
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps({**manifest, "products": 61}))
+    with pytest.raises(SnapshotError, match=r"61 products.*60"):
+        Snapshot.open(published)
+    path.write_text(json.dumps({**manifest, "format": 2}))
+    with pytest.raises(SnapshotError, match="format 1"):
+        Snapshot.open(published)
+    path.write_text(json.dumps({**manifest, "files": {}}))
+    with pytest.raises(SnapshotError, match=r"does not list candidates\.faiss"):
+        Snapshot.open(published)
+    path.unlink()
+    with pytest.raises(SnapshotError, match=r"no manifest\.json"):
+        Snapshot.open(published)
+
+
+@pytest.mark.parametrize("name", ["20261121T093000-abcdef", "", "..", "../snapshots"])
+def test_current_must_name_a_snapshot(tmp_path, name):
+    (tmp_path / "snapshots").mkdir()
+    (tmp_path / "CURRENT").write_text(name + "\n")
+    with pytest.raises(SnapshotError, match=f"names the snapshot '{name}'"):
+        snapshot.current(tmp_path)
+
+
+def test_an_empty_root_has_no_current_snapshot(tmp_path):
+    with pytest.raises(SnapshotError, match="saddle reindex"):
+        snapshot.current(tmp_path / "nowhere")
+
+
+def test_a_draft_that_fails_leaves_nothing_and_the_snapshot_before_current(published, tmp_path, bundle_dir):
+    root = tmp_path / "index"
+
+    def fail():
+        with snapshot.drafting(root) as draft:
+            fill(draft, bundle_dir)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert snapshot.current(root) == published
+    assert {path.name for path in root.iterdir()} == {".lock", "CURRENT", "snapshots"}
+    assert [path.name for path in (root / "snapshots").iterdir()] == [published.name]
+
+
+def test_what_a_dead_build_left_is_removed_by_the_next(published, tmp_path, bundle_dir):
+    root = tmp_path / "index"
+    (root / ".unfinished-1" / "encoder").mkdir(parents=True)
+    (root / ".unfinished-1" / "points.npy").write_bytes(b"half")
+    (root / ".unfinished-CURRENT-1").write_text("half")
+    place = publish(root, bundle_dir)
+    assert {path.name for path in root.iterdir()} == {".lock", "CURRENT", "snapshots"}
+    assert snapshot.current(root) == place
+    assert Snapshot.open(published).manifest.id == published.name
+
+
+def test_two_snapshots_of_one_second_have_two_ids(tmp_path, bundle_dir):
+    places = {publish(tmp_path, bundle_dir) for _ in range(3)}
+    assert len(places) == 3
+
+
+def test_a_second_build_in_the_same_root_is_refused(tmp_path):
+    second = "import sys, pathlib; from index.snapshot import drafting\nwith drafting(pathlib.Path(sys.argv[1])): pass"
+    with snapshot.drafting(tmp_path):
+        refused = subprocess.run(
+            [sys.executable, "-c", second, str(tmp_path)], capture_output=True, text=True, check=False
+        )
+    assert refused.returncode != 0
+    assert f"another build is writing to {tmp_path}" in refused.stderr
+
+
+def test_activating_brings_an_older_snapshot_back(published, tmp_path, bundle_dir):
+    root = tmp_path / "index"
+    publish(root, bundle_dir)
+    assert snapshot.current(root) != published
+    snapshot.activate(root, published.name)
+    assert snapshot.current(root) == published
+
+
+def test_points_written_in_parts_are_one_ordinary_array(tmp_path):
+    points = hierarchical_points(1234, 5)
+    with PointsWriter(tmp_path / "points.npy", dim=5) as writer:
+        for part in np.array_split(points, 7):
+            writer.append(part)
+    np.testing.assert_array_equal(np.load(tmp_path / "points.npy", allow_pickle=False), points)
+    np.testing.assert_array_equal(load_points(tmp_path / "points.npy"), points)
+
+
+def test_an_array_that_holds_no_points_is_refused(tmp_path):
+    np.save(tmp_path / "points.npy", np.zeros(3))
+    with pytest.raises(ValueError, match=r"float64 of shape \(3,\)"):
+        load_points(tmp_path / "points.npy")
