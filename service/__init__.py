@@ -1,0 +1,1 @@
+"""HTTP, time and people: the service floor and the command line."""

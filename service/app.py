@@ -1,0 +1,81 @@
+"""The application: the one function that wires the service together."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+
+from index.search import Searcher
+from service import errors
+from service.access import AccessMiddleware
+from service.live import LiveSearcher
+from service.metrics import Metrics
+from service.routes import console, health, metrics, search
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from service.settings import Settings
+
+_DESCRIPTION = """
+Product search on curved space. A query becomes a *hyperboloid*, a region of a hyperbolic space in which every
+product is a point; the answer is the products that lie in it or nearest to it.
+
+Errors are [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problem documents with a stable `code`.
+"""
+
+
+class _Saddle(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            self.openapi_schema = errors.declare_media_type(super().openapi())
+        return self.openapi_schema
+
+
+def create_app(
+    settings: Settings,
+    *,
+    registry: CollectorRegistry | None = None,
+    open_searcher: Callable[[Path], Searcher] = Searcher.open,
+) -> FastAPI:
+    """The service under ``settings``, its metrics in ``registry``; nothing is opened before its lifespan."""
+    measured = Metrics(registry or CollectorRegistry())
+    live = LiveSearcher(
+        settings.index,
+        threads=settings.threads,
+        reload_seconds=settings.reload_seconds,
+        metrics=measured,
+        open_searcher=open_searcher,
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with live.running():
+            yield
+
+    app = _Saddle(
+        title="Saddle",
+        summary="Self-hosted product search with hyperboloid queries.",
+        description=_DESCRIPTION,
+        version=version("saddle"),
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        openapi_tags=[
+            {"name": "search", "description": "Find products."},
+            {"name": "operations", "description": "Is it alive, is it ready, how is it doing?"},
+        ],
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+    app.include_router(search.routes(live, measured))
+    app.include_router(health.routes(live))
+    app.include_router(metrics.routes(measured))
+    app.include_router(console.routes())
+    errors.install(app)
+    app.add_middleware(AccessMiddleware, metrics=measured)
+    return app

@@ -1,0 +1,149 @@
+"""``saddle reindex``: a catalogue and an encoder bundle into the current snapshot of an index."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from rich.progress import TaskID
+
+    from index.build import BuildReport, Stage
+
+_LABELS = {"encode": "Encoding products", "index": "Linking candidates", "calibrate": "Measuring recall"}
+
+
+def reindex(
+    model: Annotated[Path, typer.Option(help="Encoder bundle, as `saddle train` writes it.")],
+    catalog: Annotated[Path, typer.Option(help="Catalogue: CSV, JSONL or Parquet.")],
+    out: Annotated[Path, typer.Option(help="Index root to publish in; made if it does not exist.")],
+    target_recall: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Recall of the exact top 100 that candidates must reach.")
+    ] = 0.98,
+    backend: Annotated[
+        Literal["auto", "flat", "hnsw"],
+        typer.Option(help="Candidate index; auto goes by the catalogue's size."),
+    ] = "auto",
+    queries: Annotated[
+        Path | None,
+        typer.Option(help="Queries to measure recall on, one a line; by default cut from titles."),
+    ] = None,
+    max_reject_share: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Share of bad rows above which nothing is published.")
+    ] = 0.05,
+    rejects: Annotated[
+        Path | None, typer.Option(help="File to list bad rows in; by default rejects.jsonl in --out.")
+    ] = None,
+    allow_foreign: Annotated[
+        bool, typer.Option("--allow-foreign", help="Accept a model that knows few of the catalogue's words.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Encode a catalogue, index it and make it the current snapshot.
+
+    The snapshot before goes on serving until the new one is complete;
+    a running service then picks the new one up by itself.
+
+    Examples:
+      saddle reindex --model var/model --catalog shop.csv --out var/index
+      saddle reindex --model M --catalog C --out I --queries top-queries.txt
+    """
+    from index.build import build
+
+    rejects_path = rejects or out / "rejects.jsonl"
+    with _progress() as on_progress:
+        report = build(
+            bundle_dir=model,
+            catalog=catalog,
+            root=out,
+            target_recall=target_recall,
+            backend=backend,
+            max_reject_share=max_reject_share,
+            rejects_path=rejects_path,
+            queries=_lines(queries) if queries else None,
+            allow_foreign=allow_foreign,
+            on_progress=on_progress,
+        )
+    if as_json:
+        _print_json(report)
+    else:
+        _print_report(report, rejects_path)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[Stage, int, int | None], None]]:
+    """Bars on stderr, one a stage, that appear as the stages begin."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        tasks: dict[Stage, TaskID] = {}
+
+        def show(stage: Stage, done: int, total: int | None) -> None:
+            for earlier in tasks.keys() - {stage}:
+                progress.stop_task(tasks[earlier])
+            if stage not in tasks:
+                tasks[stage] = progress.add_task(_LABELS[stage], total=total)
+            progress.update(tasks[stage], completed=done, total=total)
+
+        yield show
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of a file that have something on them."""
+    from service.commands import CommandError
+
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if not lines:
+        raise CommandError(f"{path} holds no queries: it should have one on each line")
+    return lines
+
+
+def _print_json(report: BuildReport) -> None:
+    import orjson
+
+    document = {
+        **asdict(report),
+        "candidates": report.candidates.model_dump(),
+        "products_per_second": report.products_per_second,
+        "meets_target": report.meets_target,
+    }
+    typer.echo(orjson.dumps(document, default=str, option=orjson.OPT_INDENT_2))
+
+
+def _print_report(report: BuildReport, rejects_path: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    found = report.candidates
+    effort = f", ef_search {found.ef_search}" if found.ef_search else ""
+    stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in report.seconds.items())
+    rows = {
+        "snapshot": report.snapshot,
+        "model": report.model,
+        "products": f"{report.products:,}",
+        "rejected rows": f"{report.rejects:,}" + (f", listed in {rejects_path}" if report.rejects else ""),
+        **{f"  {reason}": f"{count:,}" for reason, count in report.reasons.items()},
+        "time": f"{report.total_seconds:.1f} s ({stages})",
+        "speed": f"{report.products_per_second:,.0f} products/s",
+        "candidates": f"{found.count:,} by {found.backend}{effort}",
+        "latency": f"{1e3 * found.latency_seconds:.2f} ms a query for candidates and exact order",
+        f"recall@{found.depth}": f"{found.recall:.4f} of the exact containment top, {found.queries} queries",
+    }
+    table = Table.grid(padding=(0, 2))
+    for name, value in rows.items():
+        table.add_row(name, value)
+    Console(markup=False).print(table)
+    if not report.meets_target:
+        Console(stderr=True).print(
+            f"[bold red]Recall {found.recall:.4f} misses the target of {found.target_recall}[/]: published "
+            "all the same, with the best settings there are. Try --backend flat, or a model with smaller "
+            "regions: candidates are the products nearest to a query's centre."
+        )

@@ -1,0 +1,94 @@
+"""``saddle serve``: the HTTP service."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from service.commands import CommandError
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+    from service.settings import Settings
+
+
+def serve(
+    index: Annotated[
+        Path | None, typer.Option(help="Index root, where `saddle reindex` publishes.", envvar="SADDLE_INDEX")
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to bind.", show_default="127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to bind.", min=1, max=65535, show_default="8080")] = None,
+    threads: Annotated[int | None, typer.Option(help="Searches that run at once.", min=1)] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.", show_default="info")] = None,
+) -> None:
+    """Answer searches over HTTP, and pick up every new snapshot without a restart.
+
+    Options win over the SADDLE_… environment variables.
+    Callers are not asked who they are, so only this machine can call:
+    another --host needs SADDLE_ALLOW_PUBLIC=true, and a gateway before it.
+
+    Examples:
+      saddle serve --index var/index
+      SADDLE_INDEX=var/index SADDLE_PORT=9000 saddle serve
+    """
+    given = {"index": index, "host": host, "port": port, "threads": threads, "log_level": log_level}
+    _run(_settings({name: value for name, value in given.items() if value is not None}))
+
+
+def _run(settings: Settings) -> None:
+    import uvicorn
+
+    from service.app import create_app
+    from service.logs import configure
+
+    configure(settings.log_level)
+    listening = _listen(settings.host, settings.port)
+    with listening:
+        config = uvicorn.Config(
+            create_app(settings),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=settings.shutdown_seconds,
+        )
+        try:
+            uvicorn.Server(config).run(sockets=[listening])
+        except KeyboardInterrupt:
+            # uvicorn raises it again once everything is closed; Ctrl-C is how one stops a service
+            return
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family, backlog=2048)
+    except OSError as error:
+        raise CommandError(
+            f"cannot listen on {host}:{port}: {error.strerror}; choose another with --host and --port"
+        ) from error
+
+
+def _settings(given: dict[str, Any]) -> Settings:
+    from pydantic import ValidationError
+
+    from service.settings import Settings
+
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise CommandError(_explain(error)) from error
+
+
+def _explain(error: ValidationError) -> str:
+    """Every setting that is wrong, by its environment variable, in one line."""
+    lines = []
+    for found in error.errors():
+        name = str(found["loc"][0])
+        missing = "is not set: give --index or SADDLE_INDEX, the directory that `saddle reindex --out` filled"
+        text = missing if found["type"] == "missing" else f"{found['msg']} (it is {found['input']!r})"
+        lines.append(f"SADDLE_{name.upper()}: {text}")
+    return "; ".join(lines)

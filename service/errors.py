@@ -1,0 +1,158 @@
+"""Errors as RFC 9457 problem documents: ``application/problem+json`` with a stable ``code``."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Annotated, Any
+
+import structlog
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.middleware.exceptions import ExceptionMiddleware
+
+from service.live import NotReadyError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from fastapi import FastAPI, Request
+
+PROBLEM_JSON = "application/problem+json"
+_RETRY_SECONDS = "2"
+_MAX_FIELD_ERRORS = 20
+_MAX_FIELD_NAME = 100
+_CODES = {
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "content_too_large",
+    415: "unsupported_media_type",
+}
+
+log = structlog.get_logger()
+
+
+class FieldError(BaseModel):
+    """One part of the request that cannot be used."""
+
+    field: Annotated[str, Field(description="The field or parameter; `body` is the whole body.", examples=["limit"])]
+    message: Annotated[str, Field(examples=["Input should be greater than or equal to 1"])]
+
+
+class Problem(BaseModel):
+    """An RFC 9457 problem document. Programs should read `code`; the other texts are for people."""
+
+    type: Annotated[str, Field(description="Always `about:blank`: `code` says which problem.")] = "about:blank"
+    title: Annotated[str, Field(examples=["Unprocessable Content"])]
+    status: Annotated[int, Field(examples=[422])]
+    detail: Annotated[str, Field(examples=["limit: Input should be greater than or equal to 1"])]
+    code: Annotated[str, Field(examples=["invalid_input"])]
+    request_id: str
+    errors: Annotated[list[FieldError] | None, Field(description="Given with status 422: what to mend.")] = None
+
+
+class InvalidInputError(ValueError):
+    """A field that passed its schema and still cannot be used."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        self.message = message
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI declaration of problem responses, for a route's ``responses``."""
+    return {status: {"model": Problem, "description": HTTPStatus(status).phrase} for status in statuses}
+
+
+def declare_media_type(openapi: dict[str, Any]) -> dict[str, Any]:
+    """Say in an OpenAPI document that problems are problem+json; FastAPI can only file them under JSON."""
+    for path in openapi["paths"].values():
+        for operation in path.values():
+            for response in operation["responses"].values():
+                content = response.get("content", {})
+                schema = content.get("application/json", {}).get("schema", {})
+                if schema.get("$ref") == "#/components/schemas/Problem":
+                    content[PROBLEM_JSON] = content.pop("application/json")
+    return openapi
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of ``app`` with a problem document; what was unexpected is told to the log only."""
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(InvalidInputError, _invalid_input)
+    app.add_exception_handler(NotReadyError, _not_ready)
+    # A middleware of its own and not Starlette's outermost handler, which would answer outside the access
+    # middleware, without a request id, and raise the error again.
+    app.add_middleware(ExceptionMiddleware, handlers={Exception: _unexpected})
+
+
+async def _http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    if error.status_code == HTTPStatus.BAD_REQUEST:
+        # FastAPI's answer to a body it cannot decode: bad UTF-8, endless nesting, giant numbers
+        unreadable = FieldError(field="body", message="is not JSON in UTF-8 that can be read")
+        return _invalid(request, [unreadable], code="malformed_json")
+    code = _CODES.get(error.status_code, "http_error")
+    return _problem(request, error.status_code, code, str(error.detail), headers=error.headers)
+
+
+async def _validation(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    found = error.errors()
+    if found and found[0]["type"] == "json_invalid":
+        message = f"is not JSON: {found[0]['ctx']['error']} at character {found[0]['loc'][1]}"
+        return _invalid(request, [FieldError(field="body", message=message)], code="malformed_json")
+    return _invalid(
+        request,
+        [FieldError(field=_field(item["loc"]), message=item["msg"]) for item in found[:_MAX_FIELD_ERRORS]],
+    )
+
+
+async def _invalid_input(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, InvalidInputError)
+    return _invalid(request, [FieldError(field=error.field, message=error.message)])
+
+
+async def _not_ready(request: Request, error: Exception) -> JSONResponse:
+    return _problem(request, 503, "not_ready", str(error), headers={"Retry-After": _RETRY_SECONDS})
+
+
+async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    log.error("unexpected error", path=request.url.path, exc_info=error)
+    return _problem(request, 500, "internal_error", "Something went wrong; the log has it under this request_id.")
+
+
+def _invalid(request: Request, errors: list[FieldError], *, code: str = "invalid_input") -> JSONResponse:
+    detail = "; ".join(f"{error.field}: {error.message}" for error in errors)
+    return _problem(request, 422, code, detail, errors=errors)
+
+
+def _problem(
+    request: Request,
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    errors: list[FieldError] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    problem = Problem(
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        code=code,
+        request_id=request.state.request_id,
+        errors=errors,
+    )
+    return JSONResponse(
+        problem.model_dump(exclude_none=True), status_code=status, headers=headers, media_type=PROBLEM_JSON
+    )
+
+
+def _field(location: Sequence[str | int]) -> str:
+    """The field's name as the caller wrote it, from a location such as ``("body", "limit")``."""
+    # a name that the caller made up may be of any length
+    return (".".join(str(part) for part in location[1:]) or "body")[:_MAX_FIELD_NAME]

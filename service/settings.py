@@ -1,0 +1,52 @@
+"""What a running service can be told, by environment variables that begin with ``SADDLE_``."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """The service's settings: arguments first, then the environment, then the defaults below."""
+
+    model_config = SettingsConfigDict(env_prefix="SADDLE_", frozen=True)
+
+    index: Path
+    """The index root, which holds ``CURRENT`` and the snapshots: what ``saddle reindex --out`` wrote."""
+    allow_public: bool = False
+    """Let ``host`` be reachable from other machines. Callers are not asked who they are: use a gateway."""
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 8080
+    threads: Annotated[int, Field(ge=1, le=256)] = min(8, os.cpu_count() or 1)
+    """How many searches run at once; the others wait."""
+    reload_seconds: Annotated[float, Field(gt=0)] = 2.0
+    """How often ``CURRENT`` is read to see whether a new snapshot was published."""
+    shutdown_seconds: Annotated[int, Field(ge=0)] = 20
+    """How long requests in flight may take to finish after SIGTERM."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    # Reads allow_public, so that field stands before host.
+    @field_validator("host")
+    @classmethod
+    def _stays_on_this_machine(cls, host: str, info: ValidationInfo) -> str:
+        if _is_loopback(host) or info.data.get("allow_public", False):
+            return host
+        raise PydanticCustomError(
+            "public_host",
+            "{host} is not this machine alone, and callers are not asked who they are: bind to 127.0.0.1, or "
+            "set SADDLE_ALLOW_PUBLIC=true and put the service behind your gateway",
+            {"host": repr(host)},
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

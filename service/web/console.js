@@ -1,0 +1,78 @@
+// The console: asks /v1/search and shows what comes back. Texts of the catalogue are only ever set as textContent.
+
+const PAGE = 24;
+const MAX_WINDOW = 10_000;
+const form = document.querySelector("#search");
+const field = document.querySelector("#query");
+const status = document.querySelector("#status");
+const hits = document.querySelector("#hits");
+const more = document.querySelector("#more");
+const template = document.querySelector("#hit");
+
+let query = "";
+let latest = 0;
+
+function card({ product, product_id, distance, contained }) {
+  const item = template.content.cloneNode(true);
+  const show = (name, text) => {
+    item.querySelector(`.${name}`).textContent = text;
+  };
+  show("title", product.title);
+  show("brand", product.brand);
+  show("category", product.category_path);
+  show("price", product.price === null ? "–" : product.price.toFixed(2));
+  show("distance", distance.toFixed(4));
+  show("id", product_id);
+  item.querySelector(".contained").hidden = !contained;
+  return item;
+}
+
+function say(text, { failed = false } = {}) {
+  status.textContent = text;
+  status.classList.toggle("failed", failed);
+}
+
+function summary({ total, took_ms, snapshot }) {
+  const least = total.relation === "gte" ? "at least " : "";
+  const products = total.value === 1 ? "product" : "products";
+  return `${least}${total.value} ${products} in the hyperboloid · ${took_ms.toFixed(1)} ms · snapshot ${snapshot}`;
+}
+
+async function search(offset) {
+  const asked = ++latest; // an answer that a newer search overtook is dropped
+  more.hidden = true;
+  say("Searching…");
+  try {
+    const parameters = new URLSearchParams({ q: query, limit: Math.min(PAGE, MAX_WINDOW - offset), offset });
+    const response = await fetch(`/v1/search?${parameters}`);
+    const body = await response.json();
+    if (asked !== latest) return;
+    if (!response.ok) {
+      say(body.detail, { failed: true });
+      return;
+    }
+    hits.append(...body.hits.map(card));
+    more.hidden = body.hits.length < PAGE || offset + PAGE >= MAX_WINDOW;
+    say(hits.children.length ? summary(body) : "No products.");
+  } catch {
+    if (asked === latest) say("The service does not answer. Is it still running?", { failed: true });
+  }
+}
+
+function start() {
+  query = new URLSearchParams(location.search).get("q") ?? "";
+  field.value = query;
+  hits.replaceChildren();
+  more.hidden = true;
+  if (query) search(0);
+  else say("");
+}
+
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  history.pushState(null, "", `?${new URLSearchParams({ q: field.value })}`);
+  start();
+});
+more.addEventListener("click", () => search(hits.children.length));
+addEventListener("popstate", start);
+start();

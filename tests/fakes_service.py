@@ -1,0 +1,125 @@
+"""A searcher without an index, and a client that speaks to the application without a network."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import httpx
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from index.search import Hit, SearchResult, Timings, Total
+from model.catalog import Product
+from service.app import create_app
+from service.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from prometheus_client import CollectorRegistry
+
+PRODUCTS = tuple(
+    Product(
+        product_id=f"p{i}",
+        title=f"Cordless drill {i} <b>bold</b>",
+        brand="Acme",
+        category_path="Tools > Drills",
+        price=None if i == 0 else 10.0 + i,
+        attributes={"volts": 18.0, "kit": True, "colour": "red"},
+    )
+    for i in range(30)
+)
+FAKE_TIMINGS = Timings(encode=0.0007, candidates=0.002, rerank=0.0004, fetch=0.0001)
+
+
+class FakeSearcher:
+    """Answers every query with the same products; its directory's name is its snapshot id."""
+
+    model_version = "anthem-fake"
+    size = len(PRODUCTS)
+
+    def __init__(self, directory: Path) -> None:
+        if (directory / "broken").exists():
+            raise RuntimeError(f"{directory} is broken")
+        self.snapshot_id = directory.name
+        self.closed = False
+        self.entered = threading.Event()
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def search(self, query: str, *, limit: int = 10, offset: int = 0) -> SearchResult:
+        """The first products; ``explode`` fails, and while ``gate`` is clear a search waits inside."""
+        assert not self.closed, "searched after it was closed"
+        self.entered.set()
+        assert self.gate.wait(timeout=10)
+        assert not self.closed, "closed while it searched"
+        if query == "explode":
+            raise RuntimeError("secret details")
+        hits = tuple(
+            Hit(product=product, score=-0.1 * i, distance=0.1 * i, contained=i < 3)
+            for i, product in enumerate(PRODUCTS)
+        )
+        return SearchResult(
+            hits=hits[offset : offset + limit],
+            total=Total(value=3, relation="gte"),
+            snapshot=self.snapshot_id,
+            model=self.model_version,
+            timings=FAKE_TIMINGS,
+        )
+
+    def close(self) -> None:
+        """Note that it was closed, which must happen only once."""
+        assert not self.closed, "closed twice"
+        self.closed = True
+
+
+def point_at(root: Path, snapshot_id: str, *, broken: bool = False) -> Path:
+    """Make a snapshot directory for a :class:`FakeSearcher` and let ``CURRENT`` name it."""
+    directory = root / "snapshots" / snapshot_id
+    directory.mkdir(parents=True, exist_ok=True)
+    if broken:
+        (directory / "broken").touch()
+    beside = root / "CURRENT.new"
+    beside.write_text(snapshot_id + "\n", encoding="utf-8")
+    beside.replace(root / "CURRENT")
+    return directory
+
+
+class Client:
+    """Requests to an application that runs in the event loop behind ``portal``."""
+
+    def __init__(self, portal: BlockingPortal, client: httpx.AsyncClient) -> None:
+        self._portal = portal
+        self._client = client
+
+    def request(self, method: str, url: str, **options: Any) -> httpx.Response:
+        """Send one request and wait for its response."""
+        return self._portal.call(lambda: self._client.request(method, url, **options))
+
+    def get(self, url: str, **options: Any) -> httpx.Response:
+        return self.request("GET", url, **options)
+
+    def post(self, url: str, **options: Any) -> httpx.Response:
+        return self.request("POST", url, **options)
+
+
+@contextmanager
+def serving(
+    root: Path,
+    *,
+    registry: CollectorRegistry | None = None,
+    open_searcher: Callable[[Path], Any] = FakeSearcher,
+) -> Iterator[Client]:
+    """The application over ``root``, its lifespan running, behind a client; an unanswered error is raised."""
+    app = create_app(
+        Settings(index=root, reload_seconds=0.02, threads=2), registry=registry, open_searcher=open_searcher
+    )
+    transport = httpx.ASGITransport(app=app)
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(app.router.lifespan_context(app)),
+        portal.wrap_async_context_manager(httpx.AsyncClient(transport=transport, base_url="http://saddle")) as client,
+    ):
+        yield Client(portal, client)

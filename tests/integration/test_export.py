@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from fakes import shop_titles
+
+from model import bundle
+from model.bundle import load_manifest
+from model.encoders import Anthem, EncoderConfig
+from model.export import TOLERANCE, ParityError, check_parity, export
+from model.runtime import EmptyTextError, TextEncoder
+from model.text import Tokenizer, Vocabulary
+
+TITLES = shop_titles(300)
+SAMPLES = TITLES[:32]
+CATALOG = "sha256:0123456789ab"
+WORDS = sorted({word for title in TITLES for word in title.split()})
+
+TEXTS = {
+    "seen": ["cordless drill", "white oak door 12", "acme"],
+    "unseen": ["qxzzt vwkk", "kordles dril", "dreißig δράπανο 電動", "98765/4"],
+    "one": ["oak"],
+    "repeated": ["oak oak oak oak"],
+    "lengths": [" ".join(WORDS[i % len(WORDS)] for i in range(length)) for length in range(1, 41)],
+    "many": TITLES,
+}
+
+
+def anthem(tokenizer: Tokenizer, *, curvature: float = 1.0) -> Anthem:
+    """A model of which no weight is at its start, so that no part of the graph computes nothing."""
+    torch.manual_seed(4)
+    config = EncoderConfig(
+        features=tokenizer.vocabulary.size,
+        dim=16,
+        attention_dim=8,
+        curvature=curvature,
+        max_title_terms=tokenizer.vocabulary.max_title_terms,
+    )
+    model = Anthem(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+        model.embedding.table.weight[0] = 0.0
+    return model
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A model, its tokenizer and the bundle it was exported to."""
+    tokenizer = Tokenizer(Vocabulary.learn(TITLES))
+    model = anthem(tokenizer, curvature=0.5)
+    out = tmp_path_factory.mktemp("bundles") / "below" / "model"
+    manifest = export(model, tokenizer, out, catalog=CATALOG, training={"seed": 4}, samples=SAMPLES)
+    return model, tokenizer, out, manifest
+
+
+@pytest.fixture(scope="module")
+def small():
+    """A model and its tokenizer, for what is not exported or not to the end."""
+    tokenizer = Tokenizer(Vocabulary.learn(TITLES))
+    return anthem(tokenizer), tokenizer
+
+
+def by_torch(model, batch, what):
+    with torch.no_grad():
+        found = getattr(model, what)(torch.from_numpy(batch.features), torch.from_numpy(batch.terms))
+    return [part.numpy() for part in (found if isinstance(found, tuple) else (found,))]
+
+
+def close(found, expected):
+    scale = max(1.0, float(np.abs(expected).max()))
+    np.testing.assert_allclose(found / scale, expected / scale, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("kind", TEXTS)
+def test_both_runtimes_place_every_text_alike(exported, kind):
+    model, tokenizer, out, _ = exported
+    encoder, texts = TextEncoder(out), TEXTS[kind]
+    centres, limits = by_torch(model, tokenizer.queries(texts), "encode_queries")
+    regions = encoder.encode_queries(texts)
+    close(regions.centres, centres)
+    # A limit is small where a coordinate is large: it must be right to its own digits
+    np.testing.assert_allclose(regions.limits, limits, rtol=1e-4)
+    (points,) = by_torch(model, tokenizer.titles(texts), "encode_products")
+    close(encoder.encode_products(texts), points)
+    assert check_parity(model, out, texts) <= TOLERANCE
+    assert regions.centres.dtype == regions.limits.dtype == np.float32
+
+
+def test_the_runtime_gives_a_text_alone_what_it_gets_in_a_batch(exported):
+    _, _, out, _ = exported
+    encoder = TextEncoder(out)
+    texts = [*TEXTS["lengths"], *TEXTS["unseen"]]
+    together, points = encoder.encode_queries(texts), encoder.encode_products(texts)
+    for i, text in enumerate(texts):
+        alone = encoder.encode_queries([text])
+        close(alone.centres[0], together.centres[i])
+        close(alone.limits[0], together.limits[i])
+        close(encoder.encode_products([text])[0], points[i])
+
+
+def test_the_bundle_says_what_it_holds_and_the_export_leaves_nothing_else(exported):
+    model, tokenizer, out, manifest = exported
+    assert load_manifest(out) == manifest
+    assert manifest.geometry.dim == 16
+    assert manifest.geometry.curvature == model.config.curvature
+    assert manifest.geometry.gamma == pytest.approx(float(model.gamma.detach()))
+    assert manifest.catalog == CATALOG
+    assert manifest.training == {"seed": 4}
+    assert TextEncoder(out).tokenizer.vocabulary == tokenizer.vocabulary
+    layout = {bundle.MANIFEST, bundle.TOKENIZER, bundle.QUERY_ENCODER, bundle.PRODUCT_ENCODER}
+    assert {path.name for path in out.iterdir()} == layout
+    assert [path.name for path in out.parent.iterdir()] == [out.name]
+    assert out.stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize(
+    ("weight", "output"),
+    [
+        ("query.head.linear.weight", "centres"),
+        ("query.limit.bias", "limits"),
+        ("product.head.linear.weight", "points"),
+    ],
+)
+def test_a_model_that_changed_since_its_export_is_noticed(exported, weight, output):
+    model, _, out, _ = exported
+    parameter = dict(model.named_parameters())[weight]
+    before = parameter.detach().clone()
+    try:
+        with torch.no_grad():
+            parameter += 0.01
+        with pytest.raises(ParityError, match=f"{output}.*{TOLERANCE:g}"):
+            check_parity(model, out, SAMPLES)
+        with torch.no_grad():
+            parameter[:] = float("nan")
+        with pytest.raises(ParityError, match=f"{output}.*nan"):
+            check_parity(model, out, SAMPLES)
+    finally:
+        with torch.no_grad():
+            parameter.copy_(before)
+    assert check_parity(model, out, SAMPLES) <= TOLERANCE
+
+
+@pytest.mark.parametrize("kind", ["directory", "file"])
+def test_an_existing_path_is_refused_and_left_alone(tmp_path, small, kind):
+    model, tokenizer = small
+    out = tmp_path / "model"
+    out.mkdir() if kind == "directory" else out.write_text("mine")
+    with pytest.raises(FileExistsError, match="model exists already"):
+        export(model, tokenizer, out, catalog=CATALOG, training={}, samples=SAMPLES)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert kind == "directory" or out.read_text() == "mine"
+
+
+def test_a_graph_that_differs_is_never_published(tmp_path, exported, monkeypatch):
+    model, tokenizer, out, _ = exported
+    other = anthem(tokenizer, curvature=model.config.curvature)
+    with torch.no_grad():
+        other.product.own.weight += 0.1
+    # an exporter that writes the graphs of another model
+    monkeypatch.setattr(
+        "model.export._export", lambda graph, path, outputs: path.write_bytes((out / path.name).read_bytes())
+    )
+    with pytest.raises(ParityError, match="points"):
+        export(other, tokenizer, tmp_path / "model", catalog=CATALOG, training={}, samples=SAMPLES)
+    assert list(tmp_path.iterdir()) == []
+    export(model, tokenizer, tmp_path / "model", catalog=CATALOG, training={}, samples=SAMPLES)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_an_interrupted_export_leaves_nothing_behind(tmp_path, small, monkeypatch):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("model.bundle.seal", interrupted)
+    monkeypatch.setattr("model.export._export", lambda graph, path, outputs: path.write_bytes(b""))
+    model, tokenizer = small
+    with pytest.raises(KeyboardInterrupt):
+        export(model, tokenizer, tmp_path / "model", catalog=CATALOG, training={}, samples=SAMPLES)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_samples_of_one_word_still_give_graphs_for_any_shape(tmp_path, small):
+    model, tokenizer = small
+    export(model, tokenizer, tmp_path / "model", catalog=CATALOG, training={}, samples=["oak", "saw"])
+    assert check_parity(model, tmp_path / "model", TITLES[:40]) <= TOLERANCE
+    assert check_parity(model, tmp_path / "model", ["oak"]) <= TOLERANCE
+    with pytest.raises(EmptyTextError):
+        TextEncoder(tmp_path / "model").encode_queries(["?"])

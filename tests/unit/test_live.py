@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import pytest
+import structlog
+from fakes_service import FakeSearcher, point_at
+from prometheus_client import CollectorRegistry
+
+from service.live import LiveSearcher, NotReadyError
+from service.metrics import Metrics
+
+
+class Bench:
+    """A live searcher over fakes, with every searcher it opened and every attempt it made."""
+
+    def __init__(self, root, *, reload_seconds=0.01):
+        self.registry = CollectorRegistry()
+        self.opened = []
+        self.attempts = []
+        self.live = LiveSearcher(
+            root,
+            threads=2,
+            reload_seconds=reload_seconds,
+            metrics=Metrics(self.registry),
+            open_searcher=self._open,
+        )
+
+    def _open(self, directory):
+        self.attempts.append(directory.name)
+        searcher = FakeSearcher(directory)
+        self.opened.append(searcher)
+        return searcher
+
+    @property
+    def serving(self):
+        with self.live.lease() as searcher:
+            return searcher.snapshot_id
+
+    @property
+    def failures(self):
+        return self.registry.get_sample_value("saddle_snapshot_load_failures_total")
+
+
+def test_without_a_snapshot_it_is_not_ready_and_says_what_to_do(tmp_path):
+    bench = Bench(tmp_path)
+    bench.live.reload()
+    with pytest.raises(NotReadyError, match="saddle reindex"), bench.live.lease():
+        pass
+    assert bench.failures == 0
+
+
+def test_it_follows_current_from_snapshot_to_snapshot_and_closes_the_old_ones(tmp_path):
+    bench = Bench(tmp_path)
+    for name in ("s1", "s2", "s3"):
+        point_at(tmp_path, name)
+        bench.live.reload()
+        assert bench.serving == name
+    assert [searcher.closed for searcher in bench.opened] == [True, True, False]
+
+
+def test_an_unchanged_current_opens_nothing(tmp_path):
+    bench = Bench(tmp_path)
+    point_at(tmp_path, "s1")
+    for _ in range(5):
+        bench.live.reload()
+    assert bench.attempts == ["s1"]
+
+
+def test_a_searcher_is_warm_before_it_serves(tmp_path):
+    bench = Bench(tmp_path)
+    point_at(tmp_path, "s1")
+    bench.live.reload()
+    assert bench.opened[0].entered.is_set()
+
+
+def test_the_old_searcher_is_closed_only_when_its_last_search_has_ended(tmp_path):
+    bench = Bench(tmp_path)
+    point_at(tmp_path, "s1")
+    bench.live.reload()
+    with bench.live.lease() as first, bench.live.lease() as second:
+        assert first is second
+        point_at(tmp_path, "s2")
+        bench.live.reload()
+        assert bench.serving == "s2"
+        assert not first.closed
+    assert first.closed
+
+
+def test_a_snapshot_that_fails_to_load_is_counted_once_and_the_old_one_serves_on(tmp_path):
+    bench = Bench(tmp_path, reload_seconds=60.0)
+    point_at(tmp_path, "s1")
+    bench.live.reload()
+    point_at(tmp_path, "s2", broken=True)
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(5):
+            bench.live.reload()
+    assert bench.serving == "s1"
+    assert bench.attempts == ["s1", "s2"]
+    assert bench.failures == 1
+    assert [line["event"] for line in logs] == ["snapshot refused"]
+
+
+def test_a_refused_snapshot_is_tried_again_after_a_growing_pause(tmp_path, monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr("service.live.time.monotonic", lambda: clock[0])
+    bench = Bench(tmp_path, reload_seconds=1.0)
+    directory = point_at(tmp_path, "s1", broken=True)
+    tried_at = []
+    for second in range(200):
+        before = len(bench.attempts)
+        clock[0] = 100.0 + second
+        bench.live.reload()
+        if len(bench.attempts) > before:
+            tried_at.append(second)
+    assert tried_at == [0, 2, 6, 14, 30, 62, 122, 182]
+    (directory / "broken").unlink()
+    clock[0] += 60
+    bench.live.reload()
+    assert bench.serving == "s1"
+
+
+def test_a_good_snapshot_after_a_broken_one_is_taken_up_at_once(tmp_path):
+    bench = Bench(tmp_path, reload_seconds=60.0)
+    point_at(tmp_path, "s1", broken=True)
+    bench.live.reload()
+    point_at(tmp_path, "s2")
+    bench.live.reload()
+    assert bench.serving == "s2"
+
+
+def test_a_searcher_that_fails_to_warm_up_is_closed_and_refused(tmp_path, monkeypatch):
+    bench = Bench(tmp_path)
+    monkeypatch.setattr("service.live._WARM_UP", ("explode",))
+    point_at(tmp_path, "s1")
+    bench.live.reload()
+    assert bench.opened[0].closed
+    assert bench.failures == 1
+
+
+@pytest.mark.parametrize("content", [b"gone\n", b"", b"\xff\xfe", b"../../etc\n"])
+def test_a_current_that_names_nothing_leaves_the_old_snapshot_serving(tmp_path, content):
+    bench = Bench(tmp_path)
+    point_at(tmp_path, "s1")
+    bench.live.reload()
+    (tmp_path / "CURRENT").write_bytes(content)
+    for _ in range(3):
+        bench.live.reload()
+    assert bench.serving == "s1"
+    assert bench.failures == 1
+
+
+def test_it_watches_while_it_runs_and_closes_at_the_end(tmp_path):
+    bench = Bench(tmp_path)
+
+    async def scenario():
+        async with bench.live.running():
+            with pytest.raises(NotReadyError):
+                await bench.live.search("drill", limit=1, offset=0)
+            for name in ("s1", "s2"):
+                point_at(tmp_path, name)
+                while not bench.opened or bench.opened[-1].snapshot_id != name or bench.serving != name:
+                    await asyncio.sleep(0.005)
+            assert (await bench.live.search("drill", limit=1, offset=0)).snapshot == "s2"
+
+    asyncio.run(asyncio.wait_for(scenario(), timeout=10))
+    assert all(searcher.closed for searcher in bench.opened)
+
+
+def test_no_search_fails_while_snapshots_change_under_it(tmp_path):
+    bench = Bench(tmp_path)
+    point_at(tmp_path, "s0")
+    bench.live.reload()
+    done = threading.Event()
+    seen, failed = set(), []
+
+    def search():
+        while not done.is_set():
+            try:
+                with bench.live.lease() as searcher:
+                    seen.add(searcher.search("drill").snapshot)
+            except (AssertionError, NotReadyError) as error:
+                failed.append(error)
+
+    threads = [threading.Thread(target=search) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for i in range(1, 30):
+        point_at(tmp_path, f"s{i}")
+        bench.live.reload()
+        time.sleep(0.002)
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert not failed
+    assert len(seen) > 2
+    assert [searcher.closed for searcher in bench.opened] == [True] * 29 + [False]

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from service.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch):
+    import os
+
+    for name in [name for name in os.environ if name.startswith("SADDLE_")]:
+        monkeypatch.delenv(name)
+
+
+def test_settings_come_from_the_environment(monkeypatch):
+    monkeypatch.setenv("SADDLE_INDEX", "/srv/index")
+    monkeypatch.setenv("SADDLE_PORT", "9000")
+    monkeypatch.setenv("SADDLE_RELOAD_SECONDS", "0.5")
+    settings = Settings()
+    assert (settings.index, settings.port, settings.reload_seconds) == (Path("/srv/index"), 9000, 0.5)
+
+
+def test_an_argument_wins_over_the_environment(monkeypatch):
+    monkeypatch.setenv("SADDLE_PORT", "9000")
+    assert Settings(index="x", port=9001).port == 9001
+
+
+def test_without_a_word_the_service_stays_on_this_machine():
+    assert Settings(index="x").host == "127.0.0.1"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+def test_loopback_addresses_are_accepted(host):
+    assert Settings(index="x", host=host).host == host
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "shop.example", ""])
+def test_any_other_address_is_refused_with_what_to_do(host):
+    with pytest.raises(ValidationError, match="SADDLE_ALLOW_PUBLIC=true") as caught:
+        Settings(index="x", host=host)
+    assert repr(host) in str(caught.value)
+
+
+def test_a_public_address_may_be_allowed(monkeypatch):
+    monkeypatch.setenv("SADDLE_ALLOW_PUBLIC", "true")
+    monkeypatch.setenv("SADDLE_HOST", "0.0.0.0")
+    assert Settings(index="x").host == "0.0.0.0"
+
+
+def test_the_index_must_be_named():
+    with pytest.raises(ValidationError, match="index"):
+        Settings()
