@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
     parser.add_argument("--minutes", type=float, default=14.0, help="training budget")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--work", type=Path, help="folder for the model and the index, kept; by default temporary")
+    parser.add_argument("--work", type=Path, help="folder that keeps the model for later runs; by default temporary")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         work = asked.work or Path(temporary)
@@ -46,10 +46,7 @@ def measure(data: Path, work: Path, *, minutes: float, seed: int) -> dict[str, A
     """Train, index, evaluate and time; everything measured, by step."""
     products, judgments = data / "products.csv.gz", data / "judgments.csv.gz"
     model, index = work / "model", work / "index"
-    began = time.perf_counter()
-    trained = saddle("train", "--catalog", products, "--interactions", judgments, "--out", model,
-                     "--minutes", minutes, "--seed", seed)  # fmt: skip
-    train_seconds = time.perf_counter() - began
+    trained = train(model, work / "trained.json", products, judgments, minutes=minutes, seed=seed)
     indexed = saddle("reindex", "--model", model, "--catalog", products, "--out", index)
     evaluated = {
         split: saddle("evaluate", "--index", index, "--judgments", judgments, "--split", split)
@@ -63,12 +60,30 @@ def measure(data: Path, work: Path, *, minutes: float, seed: int) -> dict[str, A
         "machine": machine(),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         "seed": seed,
-        "train": {"seconds_whole_command": round(train_seconds, 1), **trained["training"]},
-        "model": {"version": trained["version"], "geometry": trained["geometry"]},
+        "train": trained,
         "reindex": indexed,
         "evaluate": evaluated,
         "latency": latency(index, judgments),
     }
+
+
+def train(model: Path, record: Path, products: Path, judgments: Path, **options: object) -> dict[str, Any]:
+    """Train, or take the model that an earlier run with the same options left; what is known of it either way."""
+    if not record.exists():
+        began = time.perf_counter()
+        words = [word for name, value in options.items() for word in (f"--{name}", value)]
+        manifest = saddle("train", "--catalog", products, "--interactions", judgments, "--out", model, *words)
+        made = {
+            "options": options,
+            "commit": commit(),
+            "seconds_whole_command": round(time.perf_counter() - began, 1),
+            "bundle": manifest,
+        }
+        record.write_text(json.dumps(made), encoding="utf-8")
+    trained: dict[str, Any] = json.loads(record.read_bytes())
+    if trained["options"] != options:
+        sys.exit(f"{record} was trained with {trained['options']}, not {options}; choose another --work")
+    return trained
 
 
 def saddle(*words: object) -> dict[str, Any]:

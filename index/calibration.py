@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 DEPTH = 100
 """Recall is that of the containment top this deep."""
-QUERIES = 200
-_COUNTS = (100, 150, 200, 300, 400, 500, 700, 1000, 1400, 2000, 2800, 4000, 5600, 8000)
+QUERIES = 100
+_COUNTS = (100, 150, 200, 300, 400, 500, 600, 700, 850, 1000, 1400, 2000, 2800, 4000, 5600, 8000)
 _MAX_WORDS = 4
 
 

@@ -26,7 +26,7 @@ Array = Any
 def time(x: Array, *, c: float) -> Array:
     """Time components x₀ = √(1/c + ‖x‖²) of points ``x`` (..., d) → (...); needs c > 0."""
     xp = array_namespace(x)
-    return xp.sqrt(1.0 / c + xp.sum(x * x, axis=-1))
+    return xp.sqrt(1.0 / c + xp.vecdot(x, x))
 
 
 def dist(x: Array, y: Array, *, c: float) -> Array:
@@ -38,10 +38,10 @@ def dist(x: Array, y: Array, *, c: float) -> Array:
     """
     xp = array_namespace(x, y)
     difference = x - y
-    square = xp.sum(difference * difference, axis=-1)
+    square = xp.vecdot(difference, difference)
     if c == 0:
         return _safe_sqrt(square)
-    time_difference = xp.sum(difference * (x + y), axis=-1) / (time(x, c=c) + time(y, c=c))
+    time_difference = xp.vecdot(difference, x + y) / (time(x, c=c) + time(y, c=c))
     half_u = (c / 4.0) * (square - time_difference * time_difference)
     return xp.asinh(_safe_sqrt(half_u)) * (2.0 / math.sqrt(c))
 
@@ -51,7 +51,7 @@ def pairwise_dist(x: Array, y: Array, *, c: float) -> Array:
     xp = array_namespace(x, y)
     product = x @ y.T
     if c == 0:
-        squares = xp.sum(x * x, axis=-1)[:, None] + xp.sum(y * y, axis=-1)[None, :] - 2.0 * product
+        squares = xp.vecdot(x, x)[:, None] + xp.vecdot(y, y)[None, :] - 2.0 * product
         return _safe_sqrt(squares)
     # half of −c⟨x,y⟩ − 1, which is sinh²(√c·dist/2)
     half_u = 0.5 * (c * (time(x, c=c)[:, None] * time(y, c=c)[None, :] - product) - 1.0)
@@ -79,7 +79,7 @@ def log_map0(x: Array, *, c: float) -> Array:
 def radius(x: Array, *, c: float) -> Array:
     """Distance of points ``x`` (..., d) from the origin → (...)."""
     xp = array_namespace(x)
-    norm = _safe_sqrt(xp.sum(x * x, axis=-1))
+    norm = _safe_sqrt(xp.vecdot(x, x))
     return norm if c == 0 else xp.asinh(math.sqrt(c) * norm) / math.sqrt(c)
 
 
@@ -102,7 +102,7 @@ def midpoint(x: Array, weights: Array, *, c: float) -> Array:
         return total / xp.sum(weights, axis=-1)[..., None]
     total_time = xp.sum(weights * time(x, c=c), axis=-1)
     # A sum of time-like vectors is time-like: the square root is real.
-    norm = xp.sqrt(total_time * total_time - xp.sum(total * total, axis=-1))
+    norm = xp.sqrt(total_time * total_time - xp.vecdot(total, total))
     return total / (math.sqrt(c) * norm)[..., None]
 
 
@@ -114,13 +114,13 @@ def exp_midpoint0(v: Array, weights: Array, *, limit: float, c: float) -> Array:
     """
     xp = array_namespace(v, weights)
     norm = _norm(v)[..., 0]
-    distance = limit * xp.tanh(_safe_sqrt(xp.sum(v * v, axis=-1)) / limit)
+    distance = limit * xp.tanh(_safe_sqrt(xp.vecdot(v, v)) / limit)
     if c == 0:
         return _weighted_sum(v, weights * distance / norm) / xp.sum(weights, axis=-1)[..., None]
     reach = math.sqrt(c) * distance
     total = _weighted_sum(v, weights * xp.sinh(reach) / (math.sqrt(c) * norm))
     total_time = xp.sum(weights * xp.cosh(reach), axis=-1) / math.sqrt(c)
-    return total / (math.sqrt(c) * xp.sqrt(total_time * total_time - xp.sum(total * total, axis=-1)))[..., None]
+    return total / (math.sqrt(c) * xp.sqrt(total_time * total_time - xp.vecdot(total, total)))[..., None]
 
 
 def to_poincare(x: Array, *, c: float) -> Array:
@@ -131,7 +131,7 @@ def to_poincare(x: Array, *, c: float) -> Array:
 def _norm(v: Array) -> Array:
     """Norms of ``v`` (..., d) → (..., 1), with 1 for a zero vector, so that a quotient by one is finite."""
     xp = array_namespace(v)
-    square = xp.sum(v * v, axis=-1, keepdims=True)
+    square = xp.vecdot(v, v)[..., None]
     return xp.sqrt(xp.where(square > 0, square, xp.ones_like(square)))
 
 

@@ -121,6 +121,7 @@ class Tokenizer:
         self.vocabulary = vocabulary
         self._trigram_ids = {t: 1 + HASH_BUCKETS + i for i, t in enumerate(vocabulary.trigrams)}
         self._word_ids = {w: vocabulary.first_word + i for i, w in enumerate(vocabulary.words)}
+        self._seen: dict[str, list[int]] = {}  # features of known words, so no larger than the vocabulary
 
     @classmethod
     def load(cls, path: Path) -> Tokenizer:
@@ -142,9 +143,12 @@ class Tokenizer:
         """Feature ids of one term: its word feature, if known, then its trigrams; at most ``MAX_FEATURES``."""
         if self.vocabulary.terms == "trigram":
             return [self._trigram_id(term)]
-        word_id = self._word_ids.get(term)
+        if (seen := self._seen.get(term)) is not None:
+            return seen
         ids = [self._trigram_id(trigram) for trigram in trigrams(term)]
-        return (ids if word_id is None else [word_id, *ids])[:MAX_FEATURES]
+        if (word_id := self._word_ids.get(term)) is None:
+            return ids[:MAX_FEATURES]
+        return self._seen.setdefault(term, [word_id, *ids][:MAX_FEATURES])
 
     def batch(self, texts: Sequence[str], *, max_terms: int) -> TermBatch:
         """Tokenise ``texts``, each cut to ``max_terms`` terms."""

@@ -26,6 +26,8 @@ class Examples:
 
     product_ids: list[str]
     texts: list[str]
+    unmatched: int = 0
+    """Interactions with products that the catalogue lacks; they teach nothing."""
     train: dict[str, Grades] = field(default_factory=dict)
     dev: dict[str, Grades] = field(default_factory=dict)
 
@@ -34,8 +36,6 @@ def read_examples(
     catalog: Path, interactions: Path | None, *, max_reject_share: float
 ) -> tuple[Examples, dict[str, Rejects]]:
     """Read a catalogue and, if given, interactions with its products; queries of the test split are left alone.
-
-    Interactions with products that the catalogue lacks teach nothing and are passed over.
 
     Raises:
         CatalogError: an unusable file, or more than ``max_reject_share`` of its rows rejected.
@@ -62,8 +62,11 @@ def grade_of(interaction: Interaction) -> int:
 
 def _learn(examples: Examples, rows: dict[str, int], interaction: Interaction) -> None:
     row = rows.get(interaction.product_id)
+    if row is None:
+        examples.unmatched += 1
+        return
     split = split_of(interaction.query)
-    if row is None or split == "test":
+    if split == "test":
         return
     graded = (examples.train if split == "train" else examples.dev).setdefault(interaction.query, {})
     graded[row] = max(graded.get(row, 0), grade_of(interaction))

@@ -152,6 +152,8 @@ def _say_start(examples: Examples, rejects: dict[str, Rejects], state: Path, res
         f"{len(examples.dev):,} to choose by",
         err=True,
     )
+    if examples.unmatched:
+        typer.echo(f"{examples.unmatched:,} interactions with products that the catalogue lacks are left out", err=True)
     for name, rejected in rejects.items():
         if rejected.count:
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in rejected.reasons.most_common())
