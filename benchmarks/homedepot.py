@@ -48,6 +48,7 @@ def measure(data: Path, work: Path, *, minutes: float, seed: int) -> dict[str, A
     model, index = work / "model", work / "index"
     trained = train(model, work / "trained.json", products, judgments, minutes=minutes, seed=seed)
     indexed = saddle("reindex", "--model", model, "--catalog", products, "--out", index)
+    del indexed["directory"]  # where it happened to be
     evaluated = {
         split: saddle("evaluate", "--index", index, "--judgments", judgments, "--split", split)
         for split in ("dev", "test")
