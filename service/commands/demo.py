@@ -214,10 +214,10 @@ def _show(query: str, answer: dict[str, Any]) -> None:
         # Text, not str: a title's square brackets are no markup
         table.add_row(Text(product["title"]), Text(product["brand"]), price, f"{hit['distance']:.4f}", contained)
     total = answer["total"]
-    least = "at least " if total["relation"] == "gte" else ""
+    counted = "candidates" if total["relation"] == "gte" else "products"
     console = Console()
     console.print(table)
-    console.print(f"{least}{total['value']} products in the hyperboloid, {answer['took_ms']:.1f} ms", style="dim")
+    console.print(f"{total['value']} {counted} in the hyperboloid, {answer['took_ms']:.1f} ms", style="dim")
 
 
 def _invite(address: str, query: str) -> None:

@@ -71,9 +71,9 @@ def _print_table(result: SearchResult, took_ms: float) -> None:
         )
     console = Console()
     console.print(table)
-    at_least = "at least " if result.total.relation == "gte" else ""
+    counted = "candidates" if result.total.relation == "gte" else "products"
     console.print(
-        f"{at_least}{result.total.value:,} contained · {took_ms:.1f} ms · snapshot {result.snapshot} · "
+        f"{result.total.value:,} {counted} in the hyperboloid · {took_ms:.1f} ms · snapshot {result.snapshot} · "
         f"model {result.model}",
         style="dim",
         highlight=False,

@@ -33,9 +33,8 @@ function say(text, { failed = false } = {}) {
 }
 
 function summary({ total, took_ms, snapshot }) {
-  const least = total.relation === "gte" ? "at least " : "";
-  const products = total.value === 1 ? "product" : "products";
-  return `${least}${total.value} ${products} in the hyperboloid · ${took_ms.toFixed(1)} ms · snapshot ${snapshot}`;
+  const counted = total.relation === "gte" ? "candidate" : "product";
+  return `${total.value} ${counted}${total.value === 1 ? "" : "s"} in the hyperboloid · ${took_ms.toFixed(1)} ms · snapshot ${snapshot}`;
 }
 
 async function search(offset) {
