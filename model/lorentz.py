@@ -123,11 +123,6 @@ def exp_midpoint0(v: Array, weights: Array, *, limit: float, c: float) -> Array:
     return total / (math.sqrt(c) * xp.sqrt(total_time * total_time - xp.vecdot(total, total)))[..., None]
 
 
-def to_poincare(x: Array, *, c: float) -> Array:
-    """Points ``x`` (..., d) → the Poincaré ball of radius 1/√c, for pictures."""
-    return x / (1.0 + math.sqrt(c) * time(x, c=c))[..., None]
-
-
 def _norm(v: Array) -> Array:
     """Norms of ``v`` (..., d) → (..., 1), with 1 for a zero vector, so that a quotient by one is finite."""
     xp = array_namespace(v)
