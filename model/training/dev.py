@@ -56,13 +56,13 @@ class DevSet:
         model.eval()
         with torch.no_grad():
             points = encode_products(model, self._tokenizer, self._texts)
-            batch = self._tokenizer.queries(self.queries)
-            centres, limits = model.encode_queries(torch.from_numpy(batch.features), torch.from_numpy(batch.terms))
             run: dict[str, dict[str, float]] = {}
             for start in range(0, len(self.queries), _QUERY_BATCH):
-                part = slice(start, start + _QUERY_BATCH)
-                rows, distances = _nearest(model, centres[part], limits[part], points, regions=regions)
-                for query, ids, values in zip(self.queries[part], rows.tolist(), distances.tolist(), strict=True):
+                part = self.queries[start : start + _QUERY_BATCH]
+                batch = self._tokenizer.queries(part)
+                centres, limits = model.encode_queries(torch.from_numpy(batch.features), torch.from_numpy(batch.terms))
+                rows, distances = _nearest(model, centres, limits, points, regions=regions)
+                for query, ids, values in zip(part, rows.tolist(), distances.tolist(), strict=True):
                     run[query] = {str(row): -value for row, value in zip(ids, values, strict=True)}
         model.train()
         return measure(run, self._qrels, "retrieve")

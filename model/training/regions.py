@@ -74,7 +74,7 @@ class RegionStage:
         """Set the first limits by how far answers lie from their query's centre, axis by axis."""
         some = slice(None, None, max(1, len(self._mined.rows) // _SAMPLE))
         with torch.no_grad():
-            centres, _ = self._model.query(self._vectors, self._mined.terms[some])
+            centres = self._centres(self._mined.terms[some])
             offsets = (self._points[self._mined.rows[some]] - centres[:, None]).abs()
             typical = offsets[self._mined.grades[some] >= RELEVANT_GRADE].median(dim=0).values
             self._model.query.limit.bias.copy_((_LIMIT_START * typical).log())
@@ -101,15 +101,19 @@ class RegionStage:
         )
         return listwise(-self._model.log_scale.exp() * distances, torch.from_numpy(GAINS)[grades])
 
+    def _centres(self, terms: Tensor) -> Tensor:
+        """Centres alone (B, d): limits of many queries at once would need a (B, L, L, d) tensor."""
+        query = self._model.query
+        attention, share = query.attend(self._vectors, terms)
+        return query.centre(self._vectors, terms, attention, share)
+
     def _mine(self, terms: Tensor, graded: list[Grades], rng: random.Random) -> _Mined:
         """For every query its graded products, filled up with the nearest ungraded ones."""
         model, count = self._model, min(CANDIDATES, len(self._points))
         rows = torch.empty(len(graded), count, dtype=torch.int64)
         grades = torch.zeros(len(graded), count, dtype=torch.int64)
         for start in range(0, len(graded), _CHUNK):
-            part = terms[start : start + _CHUNK]
-            attention, share = model.query.attend(self._vectors, part)
-            centres = model.query.centre(self._vectors, part, attention, share)
+            centres = self._centres(terms[start : start + _CHUNK])
             distances = lorentz.pairwise_dist(centres, self._points, c=model.config.curvature)
             nearest = distances.topk(count, dim=1, largest=False).indices.tolist()
             for i, near in enumerate(nearest, start):
