@@ -1,4 +1,4 @@
-"""Building a snapshot: a catalogue streamed through the product encoder, indexed, calibrated, published."""
+"""Building a snapshot: a catalogue streamed into both channels, indexed, calibrated, fused, published."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Literal
 from index.calibration import QUERIES, calibrate, sample_queries
 from index.candidates import Backend, CandidateIndex, default_backend
 from index.documents import Documents, DocumentWriter
+from index.fusion import Fusion
+from index.learning import Channels, learn_fusion, read_dev_judgments
+from index.lexical import LEXICAL, LexicalIndex, LexicalWriter
 from index.points import PointsWriter, load_points
 from index.snapshot import (
     CANDIDATES,
@@ -32,10 +35,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from index.learning import Grades
     from model.catalog import Product
     from model.text import Vocabulary
 
-Stage = Literal["encode", "index", "calibrate"]
+Stage = Literal["encode", "words", "index", "calibrate", "fuse"]
 
 _BATCH = 4096
 _FAMILIAR_TITLES = 2000
@@ -59,6 +63,7 @@ class BuildReport:
     rejects: int
     reasons: Mapping[str, int]
     candidates: CandidateSettings
+    fusion: Fusion
     seconds: Mapping[Stage, float]
     total_seconds: float
 
@@ -97,6 +102,7 @@ def build(
     max_reject_share: float = 0.05,
     rejects_path: Path | None = None,
     queries: Sequence[str] | None = None,
+    judgments: Path | None = None,
     allow_foreign: bool = False,
     threads: int | None = None,
     on_progress: Callable[[Stage, int, int | None], None] = lambda _stage, _done, _total: None,
@@ -114,6 +120,8 @@ def build(
         max_reject_share: share of bad rows above which nothing is published.
         rejects_path: file to list the bad rows in, if there are any.
         queries: queries to calibrate on, sampled if there are many; by default words cut from titles.
+        judgments: a CSV, JSONL or Parquet file of judged pairs, to learn the fusion of the two channels on its dev
+            queries; without it, or with too few of them, their ranks are fused.
         allow_foreign: accept a bundle that knows few of the catalogue's words.
         threads: threads to encode with; by default as many as there are cores.
         on_progress: hears the stage, how much of it is done, and of how much, if that is known.
@@ -121,7 +129,7 @@ def build(
     Raises:
         BuildError: bundle and catalogue do not belong together, or the catalogue holds no usable product.
         BundleError: ``bundle_dir`` is not a sound bundle.
-        CatalogError: the catalogue cannot be read, or too many of its rows are bad.
+        CatalogError: the catalogue or the judgments cannot be read, or too many of their rows are bad.
         SnapshotError: another build is writing to ``root``.
     """
     started = time.perf_counter()
@@ -129,23 +137,33 @@ def build(
     encoder = TextEncoder(bundle_dir, threads=threads or os.cpu_count() or 1)
     rejects = Rejects()
     source = fingerprint(catalog)
+    judged = read_dev_judgments(judgments, max_reject_share=max_reject_share) if judgments else {}
     products = read_products(catalog, rejects)
     with drafting(root) as draft:
         first = list(islice(products, _FAMILIAR_TITLES))
         if not allow_foreign:
             _check_belongs(encoder, first, catalog=catalog, source=source)
+        terms = LexicalWriter()
         with clock.stage("encode") as progress:
-            count = _encode(chain(first, products), encoder, draft, progress)
+            count = _encode(chain(first, products), encoder, terms, draft, progress)
         _check_rejects(rejects, rejects_path, max_reject_share)
         if count == 0:
             raise BuildError(f"{catalog} holds no usable product: all {rejects.count} rows were rejected")
-        settings = _index(draft, encoder, clock, backend=backend, target_recall=target_recall, queries=queries)
+        with clock.stage("words") as progress:
+            progress(0, count)
+            terms.save(draft / LEXICAL)
+            progress(count, count)
+        candidates, settings = _index(
+            draft, encoder, clock, backend=backend, target_recall=target_recall, queries=queries
+        )
+        fusion = _fuse(draft, encoder, clock, candidates, settings, judged) if judged else Fusion()
         adopt_encoder(bundle_dir, draft)
         contents = Contents(
             model=encoder.manifest.version,
             geometry=encoder.manifest.geometry,
             products=count,
             candidates=settings,
+            fusion=fusion,
             catalog=source,
             rejects=RejectSummary(count=rejects.count, reasons=dict(rejects.reasons)),
         )
@@ -159,6 +177,7 @@ def build(
         rejects=rejects.count,
         reasons=dict(rejects.reasons),
         candidates=settings,
+        fusion=fusion,
         seconds=clock.seconds,
         total_seconds=time.perf_counter() - started,
     )
@@ -187,15 +206,21 @@ def _check_belongs(encoder: TextEncoder, products: Sequence[Product], *, catalog
 def _encode(
     products: Iterator[Product],
     encoder: TextEncoder,
+    terms: LexicalWriter,
     draft: Path,
     progress: Callable[[int, int | None], None],
 ) -> int:
-    """Write points and documents of all ``products`` into ``draft``, by batches; return their number."""
+    """Write points and documents of all ``products`` into ``draft``, by batches, and collect their ``terms``.
+
+    Returns their number.
+    """
     count = 0
     dim = encoder.manifest.geometry.dim
     with PointsWriter(draft / POINTS, dim=dim) as points, DocumentWriter(draft) as documents:
         while batch := list(islice(products, _BATCH)):
-            points.append(encoder.encode_products([searchable_text(product) for product in batch]))
+            texts = [searchable_text(product) for product in batch]
+            points.append(encoder.encode_products(texts))
+            terms.append(texts)
             documents.append(batch)
             count += len(batch)
             progress(count, None)
@@ -218,7 +243,7 @@ def _index(
     backend: Backend | Literal["auto"],
     target_recall: float,
     queries: Sequence[str] | None,
-) -> CandidateSettings:
+) -> tuple[CandidateIndex, CandidateSettings]:
     """Build the candidates of the points in ``draft`` and find out how many of them a search needs."""
     points = load_points(draft / POINTS)
     geometry = encoder.manifest.geometry
@@ -231,7 +256,7 @@ def _index(
         )
         candidates.save(draft / CANDIDATES)
     with clock.stage("calibrate") as progress:
-        return calibrate(
+        settings = calibrate(
             candidates,
             points,
             encoder.encode_queries(_some(queries) if queries else _own_queries(draft)),
@@ -239,6 +264,27 @@ def _index(
             target_recall=target_recall,
             on_progress=progress,
         )
+    return candidates, settings
+
+
+def _fuse(
+    draft: Path,
+    encoder: TextEncoder,
+    clock: _Clock,
+    candidates: CandidateIndex,
+    settings: CandidateSettings,
+    judged: Mapping[str, Grades],
+) -> Fusion:
+    """Learn from ``judged`` queries how the two channels in ``draft`` are fused."""
+    documents = Documents(draft)
+    try:
+        channels = Channels(
+            encoder, candidates, settings, load_points(draft / POINTS), LexicalIndex.load(draft / LEXICAL), documents
+        )
+        with clock.stage("fuse") as progress:
+            return learn_fusion(judged, channels, on_progress=progress)
+    finally:
+        documents.close()
 
 
 def _some(queries: Sequence[str]) -> Sequence[str]:

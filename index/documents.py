@@ -38,6 +38,10 @@ _SCHEMA = pa.schema(
 _NAMES = tuple(_SCHEMA.names)
 
 
+class UnknownProductError(LookupError):
+    """A product that the snapshot does not have."""
+
+
 class DocumentWriter:
     """Writes products in row order, one record batch an ``append``, then the lookup; a context manager."""
 

@@ -12,7 +12,7 @@ from model.metrics import RETRIEVE_DEPTH, Protocol, grade, measure
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from index.search import Searcher
+    from index.search import Mode, Searcher
     from model.catalog import Judgment
 
 PROTOCOLS: tuple[Protocol, ...] = ("retrieve", "rank")
@@ -20,10 +20,11 @@ PROTOCOLS: tuple[Protocol, ...] = ("retrieve", "rank")
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Metrics of one snapshot on one set of judgments."""
+    """Metrics of one snapshot on one set of judgments, searched in one mode."""
 
     snapshot: str
     model: str
+    mode: Mode
     queries: int
     judgments: int
     absent: int
@@ -36,9 +37,10 @@ def evaluate(
     judgments: Iterable[Judgment],
     *,
     protocols: Sequence[Protocol] = PROTOCOLS,
+    mode: Mode = "hybrid",
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Evaluation:
-    """Measure ``searcher`` under each of ``protocols``; ``on_progress`` hears how many queries of how many.
+    """Measure ``searcher`` in ``mode`` under each of ``protocols``; ``on_progress`` hears of queries, done and all.
 
     Raises:
         ValueError: there is not one judgment.
@@ -52,16 +54,16 @@ def evaluate(
     runs: dict[Protocol, dict[str, dict[str, float]]] = {protocol: {} for protocol in PROTOCOLS}
     present = 0
     for done, (query, grades) in enumerate(qrels.items(), start=1):
-        distances = _distances(searcher, query, grades)
-        present += len(distances)
-        runs["rank"][query] = {product_id: -distance for product_id, distance in distances.items()}
+        runs["rank"][query] = _scored(searcher, query, grades, mode)
+        present += len(runs["rank"][query])
         if "retrieve" in protocols:
-            runs["retrieve"][query] = _retrieved(searcher, query)
+            runs["retrieve"][query] = _retrieved(searcher, query, mode)
         on_progress(done, len(qrels))
     total = sum(map(len, qrels.values()))
     return Evaluation(
         snapshot=searcher.snapshot_id,
         model=searcher.model_version,
+        mode=mode,
         queries=len(qrels),
         judgments=total,
         absent=total - present,
@@ -69,17 +71,17 @@ def evaluate(
     )
 
 
-def _retrieved(searcher: Searcher, query: str) -> dict[str, float]:
-    """Scores that fall with the rank: products at equal distances are measured in the order served."""
+def _retrieved(searcher: Searcher, query: str, mode: Mode) -> dict[str, float]:
+    """Scores that fall with the rank: products of equal scores are measured in the order served."""
     try:
-        result = searcher.search(query, limit=RETRIEVE_DEPTH)
+        result = searcher.search(query, mode=mode, limit=RETRIEVE_DEPTH)
     except EmptyTextError:
         return {}
     return {hit.product.product_id: -float(rank) for rank, hit in enumerate(result.hits)}
 
 
-def _distances(searcher: Searcher, query: str, product_ids: Iterable[str]) -> dict[str, float]:
+def _scored(searcher: Searcher, query: str, product_ids: Iterable[str], mode: Mode) -> dict[str, float]:
     try:
-        return searcher.distances(query, product_ids)
+        return searcher.scores(query, product_ids, mode=mode)
     except EmptyTextError:
         return {}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model import hyperboloid, lorentz
+from index.algebra import Box
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,11 +50,8 @@ def rerank(
     gamma: float,
 ) -> Ranking:
     """Order ``rows`` (K) of ``points`` (N, d) by containment distance to (centre, limit), (d) each."""
-    x = points[rows]
-    # Taken once for all three answers: the clamp costs about as much as either distance.
-    p = hyperboloid.nearest(x, centre, limit)
-    distances = lorentz.dist(x, p, c=c) + gamma * lorentz.dist(centre, p, c=c)
-    return _ordered(rows, distances, (p == x).all(axis=1))
+    x, box = points[rows], Box.around(centre, limit)
+    return _ordered(rows, box.distances(x, c=c, gamma=gamma), box.contains(x))
 
 
 def _ordered(rows: NDArray[np.int64], distances: NDArray[np.float32], contained: NDArray[np.bool_]) -> Ranking:

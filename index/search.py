@@ -1,83 +1,87 @@
-"""Search over one snapshot: a query's hyperboloid, its candidates, their exact order, the page's products.
+"""Search over one snapshot: a query's region, its candidates, their order, the page's products.
 
 Evaluation, benchmarks and the service run this one pipeline.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from index.algebra import Box, LexicalScores, Region, lexical_scores
 from index.candidates import CandidateIndex
-from index.rerank import Ranking, rerank
+from index.census import CENSUS_UP_TO, Census
+from index.documents import UnknownProductError
+from index.expression import Conjunction, Expression, ExpressionError, normal_form
+from index.fusion import union
+from index.lexical import LEXICAL, LEXICAL_CANDIDATES, LexicalIndex, best
+from index.results import Hit, Mode, SearchResult, Timings, Total
 from index.snapshot import CANDIDATES, ENCODER, Snapshot, SnapshotError
 from model.runtime import EmptyTextError, TextEncoder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from model.catalog import Product
-
-__all__ = ["MAX_DEPTH", "EmptyTextError", "Hit", "SearchResult", "Searcher", "Timings", "Total"]
+__all__ = [
+    "MAX_DEPTH",
+    "EmptyTextError",
+    "ExpressionError",
+    "Hit",
+    "Mode",
+    "SearchResult",
+    "Searcher",
+    "Timings",
+    "Total",
+    "UnknownProductError",
+]
 
 MAX_DEPTH = 10_000
 """The deepest a page may reach: ``offset + limit``."""
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
-    """One product of an answer; ``score`` is the containment distance with its sign turned."""
+class _Sought:
+    """What a search is after; ``without`` is a row to leave out."""
 
-    product: Product
-    score: float
-    distance: float
-    contained: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Total:
-    """How many products the hyperboloid contains: exactly, if every product was looked at, else at least."""
-
-    value: int
-    relation: Literal["eq", "gte"]
+    region: Region
+    mode: Mode
+    conjunctions: tuple[Conjunction, ...] = ()
+    without: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Timings:
-    """Seconds that each stage of one search took."""
+class _Ranked:
+    """Rows by falling score, equal scores by row number; (K) each."""
 
-    encode: float
-    candidates: float
-    rerank: float
-    fetch: float
-
-
-@dataclass(frozen=True, slots=True)
-class SearchResult:
-    """An answer: one page of hits, nearest first, and what it was found with."""
-
-    hits: tuple[Hit, ...]
-    total: Total
-    snapshot: str
-    model: str
-    timings: Timings
+    rows: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    distances: NDArray[np.float32]
 
 
 class Searcher:
-    """Answers queries from one snapshot; safe to call from several threads at once."""
+    """Answers queries from one snapshot; safe to call from several threads at once.
 
-    def __init__(self, snapshot: Snapshot, encoder: TextEncoder, candidates: CandidateIndex) -> None:
-        self._snapshot = snapshot
-        self._encoder = encoder
+    ``snapshot``, ``encoder`` and ``lexical`` are for those who ask other things about its products than a search.
+    """
+
+    def __init__(
+        self, snapshot: Snapshot, encoder: TextEncoder, candidates: CandidateIndex, lexical: LexicalIndex
+    ) -> None:
+        self.snapshot = snapshot
+        self.encoder = encoder
         self._candidates = candidates
+        self.lexical = lexical
+        self._census = Census(snapshot.points) if len(snapshot.points) <= CENSUS_UP_TO else None
         self._geometry = snapshot.manifest.geometry
         self._settings = snapshot.manifest.candidates
+        self._fusion = snapshot.manifest.fusion
 
     @classmethod
     def open(cls, directory: Path, *, threads: int = 1) -> Self:
@@ -91,108 +95,190 @@ class Searcher:
         try:
             encoder = TextEncoder(directory / ENCODER, threads=threads)
             candidates = CandidateIndex.load(directory / CANDIDATES, c=manifest.geometry.curvature)
+            lexical = LexicalIndex.load(directory / LEXICAL)
         except ValueError as error:
             raise SnapshotError(f"snapshot {manifest.id} in {directory} cannot be opened: {error}") from error
-        if len(candidates) != manifest.products:
-            raise SnapshotError(
-                f"snapshot {manifest.id} in {directory} says {manifest.products} products, but its candidate "
-                f"index holds {len(candidates)}"
-            )
-        return cls(snapshot, encoder, candidates)
+        for name, index in (("candidate", candidates), ("lexical", lexical)):
+            if len(index) != manifest.products:
+                raise SnapshotError(
+                    f"snapshot {manifest.id} in {directory} says {manifest.products} products, but its {name} "
+                    f"index holds {len(index)}"
+                )
+        return cls(snapshot, encoder, candidates, lexical)
 
     @property
     def snapshot_id(self) -> str:
         """Which snapshot this is."""
-        return self._snapshot.manifest.id
+        return self.snapshot.manifest.id
 
     @property
     def model_version(self) -> str:
         """Version of the encoder bundle inside."""
-        return self._snapshot.manifest.model
+        return self.snapshot.manifest.model
 
     @property
     def size(self) -> int:
         """Number of products."""
-        return self._snapshot.manifest.products
+        return self.snapshot.manifest.products
 
-    def search(self, query: str, *, limit: int = 10, offset: int = 0) -> SearchResult:
-        """The ``limit`` products after the first ``offset``, by rising containment distance.
+    def search(
+        self, query: str | Expression, *, mode: Mode = "hybrid", limit: int = 10, offset: int = 0
+    ) -> SearchResult:
+        """The ``limit`` products after the first ``offset``, best first; a text is taken literally.
 
-        Fewer only where the catalogue ends: a page deeper than the snapshot was calibrated for widens the
-        candidates, to twice as many as the page needs, so that the exact order has some to choose from.
+        Fewer only where the catalogue ends, or in the lexical mode the products that share a word with the query. A
+        page deeper than the snapshot was calibrated for widens the candidates, to twice as many as the page needs,
+        so that the exact order has some to choose from.
 
         Raises:
-            EmptyTextError: the query has no letter or digit.
+            EmptyTextError: the query is a text without a letter or digit.
+            ExpressionError: the query is an expression that no search can be made of.
             ValueError: ``limit < 1``, ``offset < 0`` or ``limit + offset > MAX_DEPTH``.
         """
-        if limit < 1 or offset < 0 or limit + offset > MAX_DEPTH:
-            raise ValueError(
-                f"limit is {limit} and offset {offset}: limit must be at least 1, offset at least 0, and "
-                f"their sum at most {MAX_DEPTH:,}"
-            )
+        page = _page(limit, offset)
         started = time.perf_counter()
-        centre, region_limit = self._encode(query)
+        conjunctions = _conjunctions(query)
+        return self._answer(_Sought(self._region(conjunctions), mode, conjunctions), page, started=started)
+
+    def similar(self, product_id: str, *, limit: int = 10, offset: int = 0) -> SearchResult:
+        """The products nearest to one of the catalogue, which is left out itself.
+
+        Its region is its point, so the distance is the plain one, and only products at the same point are contained.
+
+        Raises:
+            UnknownProductError: the snapshot has no such product.
+            ValueError: ``limit < 1``, ``offset < 0`` or ``limit + offset > MAX_DEPTH``.
+        """
+        page = _page(limit, offset)
+        started = time.perf_counter()
+        row = self.snapshot.documents.row(product_id)
+        if row is None:
+            raise UnknownProductError(f"snapshot {self.snapshot_id} has no product {product_id!r}")
+        point = self.snapshot.points[row]
+        region = Region((Box.around(point, np.zeros_like(point)),))
+        return self._answer(_Sought(region, "hyperboloid", without=row), page, started=started)
+
+    def scores(self, query: str | Expression, product_ids: Iterable[str], *, mode: Mode = "hybrid") -> dict[str, float]:
+        """Score of each of these products, higher is better; ids the snapshot does not have are left out.
+
+        Raises:
+            EmptyTextError: the query is a text without a letter or digit.
+            ExpressionError: the query is an expression that no search can be made of.
+        """
+        conjunctions = _conjunctions(query)
+        sought = _Sought(self._region(conjunctions), mode, conjunctions)
+        rows = {self.snapshot.documents.row(product_id): product_id for product_id in product_ids}
+        rows.pop(None, None)
+        ranked = self._rank(np.array(list(rows), dtype=np.int64), sought, self._lexical_scores(sought))
+        return {rows[int(row)]: float(score) for row, score in zip(ranked.rows, ranked.scores, strict=True)}
+
+    def read(self, text: str) -> str:
+        """``text`` as the encoder gets to see it: with the words corrected that neither it nor the catalogue knows."""
+        return self.lexical.corrected(text, knows=self.encoder.tokenizer.knows)
+
+    def close(self) -> None:
+        """Close the snapshot's files; nothing may be searched after."""
+        self.snapshot.documents.close()
+
+    def _answer(self, sought: _Sought, page: slice, *, started: float) -> SearchResult:
         encoded = time.perf_counter()
-        rows = self._candidate_rows(centre, depth=limit + offset)
+        lexical = self._lexical_scores(sought)
+        rows = self._candidate_rows(sought, lexical, depth=page.stop)
         found = time.perf_counter()
-        ranking = self._rerank(rows, centre, region_limit)
-        ranked = time.perf_counter()
-        hits = self._fetch(ranking, slice(offset, offset + limit))
+        ranked = self._rank(rows, sought, lexical)
+        total = self._total(ranked, sought)
+        ordered = time.perf_counter()
+        hits = self._fetch(ranked, sought.region, page)
         fetched = time.perf_counter()
         return SearchResult(
             hits=hits,
-            total=Total(
-                value=int(np.count_nonzero(ranking.contained)),
-                relation="eq" if len(ranking) == self.size else "gte",
-            ),
+            total=total,
+            mode=sought.mode,
+            generality=sought.region.generality,
             snapshot=self.snapshot_id,
             model=self.model_version,
             timings=Timings(
                 encode=encoded - started,
                 candidates=found - encoded,
-                rerank=ranked - found,
-                fetch=fetched - ranked,
+                rerank=ordered - found,
+                fetch=fetched - ordered,
             ),
         )
 
-    def distances(self, query: str, product_ids: Iterable[str]) -> dict[str, float]:
-        """Containment distance of each of these products; ids the snapshot does not have are left out.
+    def _region(self, conjunctions: Sequence[Conjunction]) -> Region:
+        texts = list(dict.fromkeys(text for part in conjunctions for text in (*part.positive, *part.negative)))
+        found = self.encoder.encode_queries([self.read(text) for text in texts])
+        return Region.of(conjunctions, dict(zip(texts, zip(found.centres, found.limits, strict=True), strict=True)))
 
-        Raises:
-            EmptyTextError: the query has no letter or digit.
+    def _lexical_scores(self, sought: _Sought) -> LexicalScores | None:
+        return None if sought.mode == "hyperboloid" else lexical_scores(sought.conjunctions, self.lexical.scores)
+
+    def _candidate_rows(self, sought: _Sought, lexical: LexicalScores | None, *, depth: int) -> NDArray[np.int64]:
+        if lexical is not None and sought.mode == "lexical":
+            return best(lexical.order(), depth)
+        rows = self._near(sought.region, depth=depth if sought.without is None else depth + 1)
+        if lexical is not None:
+            return union(rows, best(lexical.scores, max(LEXICAL_CANDIDATES, depth)))
+        return rows if sought.without is None else rows[rows != sought.without]
+
+    def _near(self, region: Region, *, depth: int) -> NDArray[np.int64]:
+        """At least ``depth`` rows, those nearest to the centre of each of the region's boxes.
+
+        Every further box adds candidates, and every candidate is measured against every box: so that k boxes cost k
+        times as much and not k², each is given a share of 1/√k of the candidates that one alone would have.
         """
-        centre, limit = self._encode(query)
-        rows = {self._snapshot.documents.row(product_id): product_id for product_id in product_ids}
-        rows.pop(None, None)
-        ranking = self._rerank(np.array(list(rows), dtype=np.int64), centre, limit)
-        return {rows[int(row)]: float(distance) for row, distance in zip(ranking.rows, ranking.distances, strict=True)}
-
-    def close(self) -> None:
-        """Close the snapshot's files; nothing may be searched after."""
-        self._snapshot.documents.close()
-
-    def _encode(self, query: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        regions = self._encoder.encode_queries([query])
-        return regions.centres[0], regions.limits[0]
-
-    def _candidate_rows(self, centre: NDArray[np.float32], *, depth: int) -> NDArray[np.int64]:
-        count = max(self._settings.count, 2 * depth)
+        share = math.ceil(self._settings.count / math.sqrt(len(region.boxes)))
+        count = max(share, 2 * depth)
         if count < self.size:
-            rows = self._candidates.search(centre, count, ef_search=self._settings.ef_search)
+            found = [
+                self._candidates.search(box.centre, count, ef_search=self._settings.ef_search) for box in region.boxes
+            ]
+            rows = found[0] if len(found) == 1 else np.unique(np.concatenate(found))
             # A graph may reach fewer rows than asked for; a page is full all the same.
             if len(rows) >= depth:
                 return rows
         return np.arange(self.size, dtype=np.int64)
 
-    def _rerank(self, rows: NDArray[np.int64], centre: NDArray[np.float32], limit: NDArray[np.float32]) -> Ranking:
-        geometry = self._geometry
-        return rerank(self._snapshot.points, rows, centre, limit, c=geometry.curvature, gamma=geometry.gamma)
+    def _rank(self, rows: NDArray[np.int64], sought: _Sought, lexical: LexicalScores | None) -> _Ranked:
+        geometry, region = self._geometry, sought.region
+        distances = region.distances(self.snapshot.points[rows], c=geometry.curvature, gamma=geometry.gamma)
+        if lexical is None:
+            scores = -distances
+        elif sought.mode == "lexical":
+            scores = lexical.scores[rows]
+        else:
+            words = lexical.scores[rows]
+            # Words are certain where boxes are learnt: what holds the excluded ones is excluded from both channels.
+            away = np.float32(region.exclusion(c=geometry.curvature)) * (words < 0)
+            scores = self._fusion.fuse(distances + away, words)
+        order = np.lexsort((rows, -scores))
+        return _Ranked(rows[order], scores[order], distances[order])
 
-    def _fetch(self, ranking: Ranking, page: slice) -> tuple[Hit, ...]:
-        rows, distances, contained = (
-            column[page].tolist() for column in (ranking.rows, ranking.distances, ranking.contained)
-        )
+    def _total(self, ranked: _Ranked, sought: _Sought) -> Total:
+        if self._census is not None:
+            # a product's own point contains it
+            return Total(self._census.count(sought.region) - (sought.without is not None), "eq")
+        everything = len(ranked.rows) + (sought.without is not None) == self.size
+        contained = sought.region.contains(self.snapshot.points[ranked.rows])
+        return Total(int(np.count_nonzero(contained)), "eq" if everything else "gte")
+
+    def _fetch(self, ranked: _Ranked, region: Region, page: slice) -> tuple[Hit, ...]:
+        rows = ranked.rows[page]
+        columns = (rows, ranked.scores[page], ranked.distances[page], region.contains(self.snapshot.points[rows]))
         return tuple(
-            Hit(self._snapshot.documents.product(row), score=-distance, distance=distance, contained=inside)
-            for row, distance, inside in zip(rows, distances, contained, strict=True)
+            Hit(self.snapshot.documents.product(row), score=score, distance=distance, contained=inside)
+            for row, score, distance, inside in zip(*(column.tolist() for column in columns), strict=True)
         )
+
+
+def _page(limit: int, offset: int) -> slice:
+    if limit < 1 or offset < 0 or limit + offset > MAX_DEPTH:
+        raise ValueError(
+            f"limit is {limit} and offset {offset}: limit must be at least 1, offset at least 0, and "
+            f"their sum at most {MAX_DEPTH:,}"
+        )
+    return slice(offset, offset + limit)
+
+
+def _conjunctions(query: str | Expression) -> tuple[Conjunction, ...]:
+    return (Conjunction((query,)),) if isinstance(query, str) else normal_form(query)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 from contextlib import contextmanager
@@ -20,7 +21,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from index import lexical
 from index.documents import IDS, PRODUCTS, Documents
+from index.fusion import Fusion
 from index.points import load_points
 from model import bundle
 
@@ -31,15 +34,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 POINTS = "points.npy"
 CANDIDATES = "candidates.faiss"
 ENCODER = "encoder"
 SNAPSHOTS = "snapshots"
 CURRENT = "CURRENT"
-_PAYLOAD = (POINTS, CANDIDATES, PRODUCTS, IDS)
-_ENCODER_FILES = (bundle.MANIFEST, bundle.TOKENIZER, bundle.QUERY_ENCODER, bundle.PRODUCT_ENCODER)
+_PAYLOAD = (POINTS, CANDIDATES, PRODUCTS, IDS, *(f"{lexical.LEXICAL}/{name}" for name in lexical.FILES))
 _LOCK = ".lock"
 _UNFINISHED = ".unfinished-"
 
@@ -96,6 +98,7 @@ class Contents(BaseModel):
     geometry: bundle.Geometry
     products: Annotated[int, Field(ge=1)]
     candidates: CandidateSettings
+    fusion: Fusion
     catalog: str
     """Fingerprint of the catalogue, ``sha256:…``."""
     rejects: RejectSummary
@@ -104,7 +107,7 @@ class Contents(BaseModel):
 class Manifest(Contents):
     """What a snapshot says of itself."""
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     id: str
     created: str
     """When it was published, ISO 8601 in UTC."""
@@ -159,9 +162,16 @@ def read_manifest(directory: Path) -> Manifest:
     path = directory / MANIFEST
     if not path.is_file():
         raise SnapshotError(f"{directory} is not a snapshot: it has no {MANIFEST}; `saddle reindex` makes one")
+    content = path.read_bytes()
     try:
-        manifest = Manifest.model_validate_json(path.read_bytes())
+        manifest = Manifest.model_validate_json(content)
     except ValidationError as error:
+        if any(fault["loc"] == ("format",) for fault in error.errors()):
+            found = json.loads(content)["format"]
+            raise SnapshotError(
+                f"{path} is of snapshot format {found!r}, and this release reads format {FORMAT}; `saddle reindex` "
+                "makes a new one"
+            ) from error
         raise SnapshotError(f"{path} is not a snapshot manifest of format {FORMAT}: {error}") from error
     missing = sorted({*_PAYLOAD} - manifest.files.keys())
     if missing:
@@ -248,7 +258,7 @@ def adopt_encoder(bundle_dir: Path, draft: Path) -> None:
     """Put an encoder bundle into a draft: by hard links where the file system allows it, else by copying."""
     target = draft / ENCODER
     target.mkdir()
-    for name in _ENCODER_FILES:
+    for name in bundle.FILES:
         try:
             (target / name).hardlink_to(bundle_dir / name)
         except OSError:

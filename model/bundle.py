@@ -1,13 +1,14 @@
 """The encoder bundle: a directory that holds everything needed to turn texts into hyperboloids and points.
 
-Its layout is frozen under ``FORMAT``: ``manifest.json``, ``tokenizer.json``, ``query.onnx`` and ``product.onnx``. A
-bundle is written beside its place and renamed there once; its version is a hash of what it holds, so two bundles of one
-version are the same encoder.
+Its layout is frozen under ``FORMAT``: ``manifest.json``, ``tokenizer.json``, ``query.onnx``, ``product.onnx`` and
+``explain.onnx``, which shows both towers' attention. A bundle is written beside its place and renamed there once; its
+version is a hash of what it holds, so two bundles of one version are the same encoder.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -15,12 +16,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 if TYPE_CHECKING:
     from pathlib import Path
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
 QUERY_ENCODER = "query.onnx"
 PRODUCT_ENCODER = "product.onnx"
-_PAYLOAD = (TOKENIZER, QUERY_ENCODER, PRODUCT_ENCODER)
+EXPLAINER = "explain.onnx"
+_PAYLOAD = (TOKENIZER, QUERY_ENCODER, PRODUCT_ENCODER, EXPLAINER)
+FILES = (MANIFEST, *_PAYLOAD)
+"""Names of all files of a bundle."""
 
 
 class BundleError(ValueError):
@@ -43,7 +47,7 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     version: str
     created: str
     """When it was written, ISO 8601 in UTC."""
@@ -81,10 +85,17 @@ def load_manifest(directory: Path) -> Manifest:
     path = directory / MANIFEST
     if not path.is_file():
         raise BundleError(f"{directory} is not an encoder bundle: it has no {MANIFEST}; `saddle train` makes one")
+    content = path.read_bytes()
     try:
-        manifest = Manifest.model_validate_json(path.read_bytes())
+        manifest = Manifest.model_validate_json(content)
     except ValidationError as error:
-        raise BundleError(f"{path} is not a manifest of format {FORMAT}: {error}") from error
+        if any(fault["loc"] == ("format",) for fault in error.errors()):
+            found = json.loads(content)["format"]
+            raise BundleError(
+                f"{path} is of bundle format {found!r}, and this release reads format {FORMAT}; `saddle train` makes "
+                "a new one"
+            ) from error
+        raise BundleError(f"{path} is not a manifest of bundle format {FORMAT}: {error}") from error
     for name in _PAYLOAD:
         if not (directory / name).is_file():
             raise BundleError(f"bundle {manifest.version} in {directory} lacks {name}")

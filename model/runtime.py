@@ -8,6 +8,7 @@ import numpy as np
 import onnxruntime as ort
 
 from model import bundle
+from model.grid import Attention
 from model.hyperboloid import Hyperboloids
 from model.text import TermBatch, Tokenizer
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PRODUCT_BATCH = 256
+EXPLANATION = ("pairs", "title_weights", "points", "temperature")
+"""What the graph that explains gives, by the names of :class:`model.grid.Attention`."""
 
 
 class EmptyTextError(ValueError):
@@ -36,6 +39,7 @@ class TextEncoder:
         self.tokenizer = Tokenizer.load(directory / bundle.TOKENIZER)
         self._query = _session(directory / bundle.QUERY_ENCODER, threads)
         self._product = _session(directory / bundle.PRODUCT_ENCODER, threads)
+        self._explainer = _session(directory / bundle.EXPLAINER, threads)
 
     def encode_queries(self, texts: Sequence[str]) -> Hyperboloids:
         """Encode ``texts`` (B) as hyperboloids: centres and limits (B, d) float32.
@@ -59,6 +63,31 @@ class TextEncoder:
             batch = [texts[i] for i in rows]
             (points[rows],) = self._product.run(("point",), _feed(self.tokenizer.titles(batch), batch))
         return points
+
+    def explain(self, query: str, title: str) -> Attention:
+        """What the towers attend to in ``query`` and ``title``, cut to as many terms as are encoded.
+
+        Raises:
+            EmptyTextError: a text has no letter or digit.
+        """
+        vocabulary = self.tokenizer.vocabulary
+        asked = _feed(self.tokenizer.queries([query]), [query])
+        offered = _feed(self.tokenizer.titles([title]), [title])
+        both = {f"query_{name}": array for name, array in asked.items()}
+        both |= {f"title_{name}": array for name, array in offered.items()}
+        pairs, title_weights, points, temperature = self._explainer.run(EXPLANATION, both)
+        # every term as a query of its own
+        centres, limits = self._query.run(("centre", "limit"), {**asked, "terms": asked["terms"].T})
+        return Attention(
+            query_terms=tuple(self.tokenizer.terms(query)[: vocabulary.max_query_terms]),
+            title_terms=tuple(self.tokenizer.terms(title)[: vocabulary.max_title_terms]),
+            pairs=pairs,
+            centres=centres,
+            limits=limits,
+            title_weights=title_weights,
+            points=points,
+            temperature=float(temperature),
+        )
 
 
 def _feed(batch: TermBatch, texts: Sequence[str]) -> dict[str, NDArray[np.int64]]:

@@ -46,7 +46,7 @@ def normalize(text: str) -> str:
 
 def words(text: str) -> list[str]:
     """The words of ``text`` in order: runs of letters, and numbers such as ``12``, ``0.5`` or ``3/4``."""
-    return _WORD.findall(text if text.isascii() and text.islower() else normalize(text))
+    return _WORD.findall(text.lower() if text.isascii() else normalize(text))
 
 
 def trigrams(word: str) -> list[str]:
@@ -149,6 +149,10 @@ class Tokenizer:
         if (word_id := self._word_ids.get(term)) is None:
             return ids[:MAX_FEATURES]
         return self._seen.setdefault(term, [word_id, *ids][:MAX_FEATURES])
+
+    def knows(self, word: str) -> bool:
+        """Whether the vocabulary has ``word`` as a whole; with trigram terms it has none."""
+        return word in self._word_ids
 
     def batch(self, texts: Sequence[str], *, max_terms: int) -> TermBatch:
         """Tokenise ``texts``, each cut to ``max_terms`` terms."""

@@ -14,7 +14,7 @@ from service import errors
 from service.access import AccessMiddleware
 from service.live import LiveSearcher
 from service.metrics import Metrics
-from service.routes import console, health, metrics, search
+from service.routes import console, explain, health, metrics, search
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -73,6 +73,7 @@ def create_app(
         lifespan=lifespan,
     )
     app.include_router(search.routes(live, measured))
+    app.include_router(explain.routes(live))
     app.include_router(health.routes(live))
     app.include_router(metrics.routes(measured))
     app.include_router(console.routes())

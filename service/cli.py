@@ -10,10 +10,12 @@ import typer
 from service.commands import CommandError
 from service.commands.demo import demo
 from service.commands.evaluate import evaluate
+from service.commands.explain import explain
 from service.commands.reindex import reindex
 from service.commands.sample import sample
 from service.commands.search import search
 from service.commands.serve import serve
+from service.commands.similar import similar
 from service.commands.train import train
 
 # Modules and the errors they raise for something that the caller can mend. They are looked up only among what
@@ -24,6 +26,8 @@ _EXPECTED = (
     ("model.runtime", "EmptyTextError"),
     ("model.export", "ParityError"),
     ("model.training.trainer", "ResumeError"),
+    ("index.documents", "UnknownProductError"),
+    ("index.expression", "ExpressionError"),
     ("index.snapshot", "SnapshotError"),
     ("index.build", "BuildError"),
 )
@@ -71,6 +75,8 @@ app.command("train")(train)
 app.command("reindex")(reindex)
 app.command("evaluate")(evaluate)
 app.command("search")(search)
+app.command("similar")(similar)
+app.command("explain")(explain)
 app.command("serve")(serve)
 app.command("demo")(demo)
 

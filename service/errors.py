@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
 
+from index.documents import UnknownProductError
 from service.live import NotReadyError
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class FieldError(BaseModel):
 
     field: Annotated[str, Field(description="The field or parameter; `body` is the whole body.", examples=["limit"])]
     message: Annotated[str, Field(examples=["Input should be greater than or equal to 1"])]
+    position: Annotated[int | None, Field(description="In a text: the offset of the offending character.")] = None
+    pointer: Annotated[str | None, Field(description="In a JSON query: where the offending part is.")] = None
 
 
 class Problem(BaseModel):
@@ -83,6 +86,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(InvalidInputError, _invalid_input)
+    app.add_exception_handler(UnknownProductError, _unknown_product)
     app.add_exception_handler(NotReadyError, _not_ready)
     # A middleware of its own and not Starlette's outermost handler, which would answer outside the access
     # middleware, without a request id, and raise the error again.
@@ -107,13 +111,17 @@ async def _validation(request: Request, error: Exception) -> JSONResponse:
         return _invalid(request, [FieldError(field="body", message=message)], code="malformed_json")
     return _invalid(
         request,
-        [FieldError(field=_field(item["loc"]), message=item["msg"]) for item in found[:_MAX_FIELD_ERRORS]],
+        [_field_error(item) for item in found[:_MAX_FIELD_ERRORS]],
     )
 
 
 async def _invalid_input(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, InvalidInputError)
     return _invalid(request, [FieldError(field=error.field, message=error.message)])
+
+
+async def _unknown_product(request: Request, error: Exception) -> JSONResponse:
+    return _problem(request, 404, "product_not_found", str(error))
 
 
 async def _not_ready(request: Request, error: Exception) -> JSONResponse:
@@ -149,6 +157,16 @@ def _problem(
     )
     return JSONResponse(
         problem.model_dump(exclude_none=True), status_code=status, headers=headers, media_type=PROBLEM_JSON
+    )
+
+
+def _field_error(item: Mapping[str, Any]) -> FieldError:
+    context = item.get("ctx", {})
+    return FieldError(
+        field=_field(item["loc"]),
+        message=item["msg"],
+        position=context.get("position"),
+        pointer=context.get("pointer"),
     )
 
 

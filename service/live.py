@@ -13,7 +13,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
-    from index.search import SearchResult
     from service.metrics import Metrics
+
+_Answer = TypeVar("_Answer")
 
 # The first runs of a graph of each length allocate; callers should not wait for that.
 _WARM_UP = ("pipe", "cordless drill", "white interior door 36 x 80 in. with frame")
@@ -92,19 +93,18 @@ class LiveSearcher:
             await asyncio.to_thread(self._pool.shutdown)
             self._replace(None)
 
-    async def search(self, query: str, *, limit: int, offset: int) -> SearchResult:
-        """Search off the event loop.
+    async def ask(self, question: Callable[[Searcher], _Answer]) -> _Answer:
+        """What ``question`` gets from the current searcher, off the event loop.
 
         Raises:
             NotReadyError: no snapshot is loaded yet.
-            EmptyTextError: the query has no letter or digit.
         """
 
-        def leased_search() -> SearchResult:
+        def leased() -> _Answer:
             with self.lease() as searcher:
-                return searcher.search(query, limit=limit, offset=offset)
+                return question(searcher)
 
-        return await asyncio.get_running_loop().run_in_executor(self._pool, leased_search)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, leased)
 
     @contextmanager
     def lease(self) -> Iterator[Searcher]:

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 
+from index.expression import Expression, ExpressionError, normal_form, texts
+from index.operators import from_json, parse
+from index.results import Mode
 from model.text import words
 
 MAX_QUERY = 512
+MAX_PRODUCT_ID = 512
 MAX_LIMIT = 1_000
 MAX_WINDOW = 10_000
 # Control characters, and lone surrogates: halves of a character, which no encoder takes.
@@ -20,7 +33,8 @@ _LINE_BREAKS = str.maketrans("\t\n\v\f\r", " " * 5)
 
 def _searchable(text: str) -> str:
     """The query as it is searched, or an error that says why it cannot be."""
-    query = text.translate(_LINE_BREAKS).strip()
+    spaced = text.translate(_LINE_BREAKS)
+    query = spaced.strip()
     if not query:
         raise PydanticCustomError("query_empty", "is empty: write at least one word")
     if len(query) > MAX_QUERY:
@@ -29,7 +43,7 @@ def _searchable(text: str) -> str:
             "is {found} characters long; at most {most} are allowed",
             {"found": len(query), "most": MAX_QUERY},
         )
-    for position, char in enumerate(query):
+    for position, char in enumerate(spaced):
         if unicodedata.category(char) in _NOT_TEXT:
             raise PydanticCustomError(
                 "query_not_text",
@@ -39,6 +53,38 @@ def _searchable(text: str) -> str:
     if not words(query):
         raise PydanticCustomError("query_without_words", "has no letter or digit to search by")
     return query
+
+
+def _query(value: Any, info: ValidationInfo) -> str | Expression:
+    """The query as it is searched: a text, or an expression in either of its two forms."""
+    if isinstance(value, str):
+        query = _searchable(value)
+        if info.data.get("syntax") != "operators":
+            return query
+    try:
+        # untrimmed, so that a position is one in what the caller wrote
+        expression = parse(value.translate(_LINE_BREAKS)) if isinstance(value, str) else from_json(value)
+        normal_form(expression)
+    except ExpressionError as error:
+        raise PydanticCustomError("expression", "{reason}", {"reason": error.message, **_place(error, info)}) from error
+    if not isinstance(value, str):
+        for text in texts(expression):
+            _check_operand(text.text, f"#/{info.field_name}{text.place}")
+    return expression
+
+
+def _place(error: ExpressionError, info: ValidationInfo) -> dict[str, Any]:
+    if error.pointer is not None:
+        return {"pointer": f"#/{info.field_name}{error.pointer}"}
+    return {"position": error.position}
+
+
+def _check_operand(text: str, pointer: str) -> None:
+    try:
+        _searchable(text)
+    except PydanticCustomError as error:
+        context = {**(error.context or {}), "pointer": pointer}
+        raise PydanticCustomError(error.type, error.message_template, context) from error
 
 
 def _inside_window(offset: int, info: ValidationInfo) -> int:
@@ -61,6 +107,56 @@ QueryText = Annotated[
         json_schema_extra={"minLength": 1, "maxLength": MAX_QUERY},
     ),
 ]
+_TEXT_SCHEMA = {"type": "string", "minLength": 1, "maxLength": MAX_QUERY}
+_OPERANDS_SCHEMA = {"type": "array", "minItems": 1, "items": {}, "description": "Texts, or objects like this one."}
+_EXPRESSION_SCHEMA = {
+    "type": "object",
+    "description": "Exactly one of the three operators; they nest.",
+    "properties": {
+        "and": _OPERANDS_SCHEMA,
+        "or": _OPERANDS_SCHEMA,
+        "not": {"description": "A text, or an object like this one."},
+    },
+    "additionalProperties": False,
+    "minProperties": 1,
+    "maxProperties": 1,
+}
+_QUERY_ABOUT = (
+    "What the shopper typed, with at least one letter or digit. With `syntax` `operators` it is read as an "
+    'expression: `fire tv stick AND alexa`, `fire OR kindle`, `drill NOT cordless`, with brackets and "quoted phrases".'
+)
+Query = Annotated[
+    str | Expression,
+    PlainValidator(_query),
+    WithJsonSchema(
+        {
+            "title": "Query",
+            "description": f"{_QUERY_ABOUT} An object is the same as JSON, whatever the syntax.",
+            "anyOf": [_TEXT_SCHEMA, _EXPRESSION_SCHEMA],
+            "examples": ["cordless drill", '1/2" pvc pipe', {"and": ["fire tv stick", {"not": "refurbished"}]}],
+        }
+    ),
+]
+QueryParam = Annotated[
+    str | Expression,
+    PlainValidator(_query),
+    WithJsonSchema({**_TEXT_SCHEMA, "title": "Q", "description": _QUERY_ABOUT, "examples": ["cordless drill"]}),
+]
+Syntax = Annotated[
+    Literal["plain", "operators"],
+    Field(description="How a text is read: `plain` takes it as it is, whatever quotes or brackets it holds."),
+]
+ModeChoice = Annotated[
+    Mode,
+    Field(
+        description="What finds and orders the hits: `hyperboloid` the distance to the query's region, `lexical` "
+        "BM25, `hybrid` both."
+    ),
+]
+ProductId = Annotated[
+    str,
+    Field(min_length=1, max_length=MAX_PRODUCT_ID, description="A product's id in the catalogue.", examples=["p17"]),
+]
 Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT, description="How many hits to return.", examples=[10])]
 Offset = Annotated[
     int,
@@ -78,7 +174,10 @@ class SearchRequest(BaseModel):
     # strict: "10" and true are not numbers in JSON
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    query: QueryText
+    # before the query, which is read by it
+    syntax: Syntax = "plain"
+    query: Query
+    mode: ModeChoice = "hybrid"
     limit: Limit = 10
     offset: Offset = 0
 
@@ -90,7 +189,33 @@ class SearchParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    q: QueryText
+    syntax: Syntax = "plain"
+    q: QueryParam
+    mode: ModeChoice = "hybrid"
+    limit: Limit = 10
+    offset: Offset = 0
+
+    _check_window = field_validator("offset")(_inside_window)
+
+
+class SimilarRequest(BaseModel):
+    """A search from a product, as the JSON body of a POST."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    product_id: ProductId
+    limit: Limit = 10
+    offset: Offset = 0
+
+    _check_window = field_validator("offset")(_inside_window)
+
+
+class SimilarParams(BaseModel):
+    """A search from a product, as the parameters of a GET."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    product_id: ProductId
     limit: Limit = 10
     offset: Offset = 0
 
@@ -116,19 +241,22 @@ class HitBody(BaseModel):
     """One product found, and how it lies to the query's hyperboloid."""
 
     product_id: str
-    score: Annotated[float, Field(description="The negated distance: higher is better.")]
+    score: Annotated[
+        float,
+        Field(description="What ordered the hit, higher is better: the negated distance, BM25, or both fused."),
+    ]
     distance: Annotated[float, Field(description="Containment distance from the query's hyperboloid.", ge=0)]
     contained: Annotated[bool, Field(description="Whether the product lies inside the query's hyperboloid.")]
     product: ProductBody
 
 
 class TotalBody(BaseModel):
-    """How many products the query's hyperboloid contains."""
+    """How many products the query's hyperboloid contains, whatever the mode."""
 
     value: int
     relation: Annotated[
         Literal["eq", "gte"],
-        Field(description="`eq`: every product was looked at. `gte`: only the candidates were."),
+        Field(description="`eq`: this many. `gte`: this many among the candidates; no more were looked at."),
     ]
 
 
@@ -137,6 +265,14 @@ class SearchResponse(BaseModel):
 
     hits: list[HitBody]
     total: TotalBody
+    mode: ModeChoice
+    generality: Annotated[
+        float | None,
+        Field(
+            description="Log-volume of the query's hyperboloid: the larger, the broader the query. Of an OR an upper "
+            "bound. Null if it has no volume, as where the members of an AND lie apart."
+        ),
+    ]
     took_ms: Annotated[float, Field(description="Milliseconds from reading the request to having the hits.")]
     snapshot: Annotated[str, Field(description="The index snapshot that answered.")]
     model: Annotated[str, Field(description="The encoder bundle that answered.")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -14,13 +14,15 @@ from model import bundle, lorentz
 from model.text import Vocabulary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from model.bundle import Manifest
     from model.text import Terms
+
+_UNIT = np.ones(1, dtype=np.float32)
 
 CREATED = "2026-11-21T09:30:00+00:00"
 
@@ -90,6 +92,7 @@ def write_bundle(
     ]
     weights = {"table": table, "spread": spread, "log_limit": np.full(dim, np.log(0.6), dtype=np.float32)}
     _save(directory / bundle.QUERY_ENCODER, region, weights, ("centre", "limit"), dim)
+    _save_explainer(directory / bundle.EXPLAINER, table)
     geometry = bundle.Geometry(dim=dim, curvature=curvature, gamma=gamma)
     return bundle.seal(directory, geometry=geometry, created=CREATED, catalog="sha256:0123456789ab", training={})
 
@@ -108,11 +111,16 @@ def hierarchical_points(count: int, dim: int, *, c: float = 1.0, seed: int = 0) 
 
 def _nodes(output: str) -> list[onnx.NodeProto]:
     """Nodes that turn ``features`` (T, F) and ``terms`` (B, L) into ``output`` (B, d)."""
+    return [*_term_vectors(""), *_mean("text_vectors", "terms", output)]
+
+
+def _term_vectors(prefix: str) -> list[onnx.NodeProto]:
+    """Nodes that turn features (T, F) and terms (B, L) into ``text_vectors`` (B, L, d), all named with ``prefix``."""
+    features, terms, vectors = (f"{prefix}{name}" for name in ("features", "terms", "term_vectors"))
     return [
-        helper.make_node("Gather", ["table", "features"], ["feature_vectors"]),
-        *_mean("feature_vectors", "features", "term_vectors"),
-        helper.make_node("Gather", ["term_vectors", "terms"], ["text_vectors"]),
-        *_mean("text_vectors", "terms", output),
+        helper.make_node("Gather", ["table", features], [f"{prefix}feature_vectors"]),
+        *_mean(f"{prefix}feature_vectors", features, vectors),
+        helper.make_node("Gather", [vectors, terms], [f"{prefix}text_vectors"]),
     ]
 
 
@@ -128,6 +136,38 @@ def _mean(vectors: str, ids: str, output: str) -> list[onnx.NodeProto]:
     ]
 
 
+def _save_explainer(path: Path, table: NDArray[np.float32]) -> None:
+    """The graph that explains such a bundle: a mean's terms all weigh alike, and pairs of them do too."""
+    nodes = [
+        *_ones("query_terms", "row"),
+        helper.make_node("Transpose", ["row"], ["column"]),
+        helper.make_node("MatMul", ["column", "row"], ["square"]),
+        helper.make_node("Trilu", ["square"], ["triangle"], upper=1),
+        helper.make_node("ReduceSum", ["triangle"], ["entries"], keepdims=0),
+        helper.make_node("Div", ["triangle", "entries"], ["pairs"]),
+        *_term_vectors("title_"),
+        helper.make_node("Squeeze", ["title_text_vectors", "first"], ["points"]),
+        *_ones("title_terms", "title_ones"),
+        helper.make_node("Softmax", ["title_ones"], ["title_shares"]),
+        helper.make_node("Squeeze", ["title_shares", "first"], ["title_weights"]),
+        helper.make_node("Identity", ["tenth"], ["temperature"]),
+    ]
+    dim = table.shape[1]
+    outputs = {"pairs": ["L", "L"], "title_weights": ["M"], "points": ["M", dim], "temperature": []}
+    first, tenth = np.array([0], dtype=np.int64), np.array(0.1, dtype=np.float32)
+    constants = {"table": table, "first": first, "tenth": tenth}
+    inputs = {f"{text}_{name}": [None, None] for text in ("query", "title") for name in ("features", "terms")}
+    _save_graph(path, nodes, constants, inputs, outputs)
+
+
+def _ones(ids: str, output: str) -> list[onnx.NodeProto]:
+    """Nodes for an array like ``ids``, of ones."""
+    return [
+        helper.make_node("Shape", [ids], [f"{output}_shape"]),
+        helper.make_node("ConstantOfShape", [f"{output}_shape"], [output], value=numpy_helper.from_array(_UNIT)),
+    ]
+
+
 def _save(
     path: Path,
     nodes: list[onnx.NodeProto],
@@ -135,15 +175,22 @@ def _save(
     outputs: tuple[str, ...],
     dim: int,
 ) -> None:
+    _save_graph(path, nodes, weights, {"features": ["T", "F"], "terms": ["B", "L"]}, {o: ["B", dim] for o in outputs})
+
+
+def _save_graph(
+    path: Path,
+    nodes: list[onnx.NodeProto],
+    weights: Mapping[str, NDArray[Any]],
+    inputs: Mapping[str, list[Any]],
+    outputs: Mapping[str, list[Any]],
+) -> None:
     constants = {**weights, "axis": np.array([1], dtype=np.int64), "one": np.array(1, dtype=np.int64)}
     graph = helper.make_graph(
         nodes,
         "fake",
-        [
-            helper.make_tensor_value_info("features", TensorProto.INT64, ["T", "F"]),
-            helper.make_tensor_value_info("terms", TensorProto.INT64, ["B", "L"]),
-        ],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["B", dim]) for name in outputs],
+        [helper.make_tensor_value_info(name, TensorProto.INT64, shape) for name, shape in inputs.items()],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from index.search import Hit, SearchResult, Timings, Total
+from index.documents import UnknownProductError
+from index.results import Hit, SearchResult, Timings, Total
 from model.catalog import Product
 from service.app import create_app
 from service.settings import Settings
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from prometheus_client import CollectorRegistry
+
+    from index.expression import Expression
+    from index.results import Mode
 
 PRODUCTS = tuple(
     Product(
@@ -45,18 +49,31 @@ class FakeSearcher:
             raise RuntimeError(f"{directory} is broken")
         self.snapshot_id = directory.name
         self.closed = False
+        self.asked: list[tuple[str | Expression, Mode]] = []
         self.entered = threading.Event()
         self.gate = threading.Event()
         self.gate.set()
 
-    def search(self, query: str, *, limit: int = 10, offset: int = 0) -> SearchResult:
+    def search(
+        self, query: str | Expression, *, mode: Mode = "hybrid", limit: int = 10, offset: int = 0
+    ) -> SearchResult:
         """The first products; ``explode`` fails, and while ``gate`` is clear a search waits inside."""
         assert not self.closed, "searched after it was closed"
         self.entered.set()
         assert self.gate.wait(timeout=10)
         assert not self.closed, "closed while it searched"
+        self.asked.append((query, mode))
         if query == "explode":
             raise RuntimeError("secret details")
+        return self._page(mode, limit, offset)
+
+    def similar(self, product_id: str, *, limit: int = 10, offset: int = 0) -> SearchResult:
+        """The first products, if there is one of that id."""
+        if product_id not in {product.product_id for product in PRODUCTS}:
+            raise UnknownProductError(f"snapshot {self.snapshot_id} has no product {product_id!r}")
+        return self._page("hyperboloid", limit, offset)
+
+    def _page(self, mode: Mode, limit: int, offset: int) -> SearchResult:
         hits = tuple(
             Hit(product=product, score=-0.1 * i, distance=0.1 * i, contained=i < 3)
             for i, product in enumerate(PRODUCTS)
@@ -64,6 +81,8 @@ class FakeSearcher:
         return SearchResult(
             hits=hits[offset : offset + limit],
             total=Total(value=3, relation="gte"),
+            mode=mode,
+            generality=None if mode == "lexical" else -12.5,
             snapshot=self.snapshot_id,
             model=self.model_version,
             timings=FAKE_TIMINGS,

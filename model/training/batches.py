@@ -7,6 +7,7 @@ matrix, (Q, P).
 from __future__ import annotations
 
 import random
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,11 +30,18 @@ GAINS = np.array([0.0, 0.0, 0.0, 0.1, 0.5, 0.8, 1.0], dtype=np.float32)
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Q queries, P products and ``gains`` (Q, P): how much each product answers each query."""
+    """Q queries, judged ones first, and P products.
+
+    ``gains`` (Q, P) tells how much each product answers each query, ``grades`` (J, P) int8 the judges' grades of the J
+    judged queries, −1 where there is none. ``holding`` (Q) is how many titles of the catalogue hold all of a query's
+    words.
+    """
 
     queries: TermBatch
     products: TermBatch
     gains: NDArray[np.float32]
+    grades: NDArray[np.int8]
+    holding: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +69,10 @@ class BatchSource:
         self._graded: Sequence[tuple[str, Grades]] = list(examples.train.items())
         self._titles = tokenizer.titles(examples.texts)
         limit = tokenizer.vocabulary.max_title_terms
+        self._titles_with: dict[str, set[int]] = defaultdict(set)
+        for row, text in enumerate(examples.texts):
+            for word in words(text):
+                self._titles_with[word].add(row)
         self._title_words = [words(text)[:limit] for text in examples.texts]
 
     def batch(self, number: int) -> Batch:
@@ -74,11 +86,14 @@ class BatchSource:
         for row in [row for _, graded in judged for row in graded] + [row for row, _ in pseudo]:
             columns.setdefault(row, len(columns))
         gains = np.zeros((len(judged) + len(pseudo), len(columns)), dtype=np.float32)
+        grades = np.full((len(judged), len(columns)), -1, dtype=np.int8)
         for i, (_, graded) in enumerate(judged):
             for row, grade in graded.items():
-                gains[i, columns[row]] = GAINS[grade]
+                grades[i, columns[row]] = grade
+        gains[: len(judged)] = np.where(grades >= 0, GAINS[grades], 0.0)
         queries = [query for _, query in pseudo]
         gains[len(judged) :] = answers(queries, [self._title_words[row] for row in columns])
+        asked = [words(text) for text, _ in judged] + [query.words for query in queries]
         typed = [" ".join(typed_by_hand(words(text), rng)) for text, _ in judged]
         batch = self._tokenizer.queries(typed + [query.text for query in queries])
         dropout = np.random.default_rng((self._seed, number))
@@ -88,7 +103,14 @@ class BatchSource:
             queries=TermBatch(features=self._drop_words(batch.features, dropout), terms=terms),
             products=self._titles_of(np.fromiter(columns, dtype=np.int64), dropout),
             gains=gains,
+            grades=grades,
+            holding=np.array([self._holding(text) for text in asked], dtype=np.float32),
         )
+
+    def _holding(self, asked: Sequence[str]) -> int:
+        """How many titles hold all words ``asked`` for, from the rarest word on."""
+        postings = sorted((self._titles_with.get(word, set()) for word in asked), key=len)
+        return len(set.intersection(*postings)) if postings else 0
 
     def _draw_judged(self, rng: random.Random) -> list[tuple[str, Grades]]:
         """Judged queries, each with at most ``products_per_query`` of its products."""

@@ -51,8 +51,8 @@ class DevSet:
         self._texts = [examples.texts[row] for row in rows]
         self._qrels = {query: {place[row]: grade for row, grade in graded[query].items()} for query in self.queries}
 
-    def evaluate(self, model: Anthem, *, regions: bool) -> dict[str, float]:
-        """Retrieve metrics of ``model``, ranked by containment if ``regions`` are learnt, else by the centre alone."""
+    def evaluate(self, model: Anthem) -> dict[str, float]:
+        """Retrieve metrics of ``model``, ranked by containment distance."""
         model.eval()
         with torch.no_grad():
             points = encode_products(model, self._tokenizer, self._texts)
@@ -61,7 +61,7 @@ class DevSet:
                 part = self.queries[start : start + _QUERY_BATCH]
                 batch = self._tokenizer.queries(part)
                 centres, limits = model.encode_queries(torch.from_numpy(batch.features), torch.from_numpy(batch.terms))
-                rows, distances = _nearest(model, centres, limits, points, regions=regions)
+                rows, distances = _nearest(model, centres, limits, points)
                 for query, ids, values in zip(part, rows.tolist(), distances.tolist(), strict=True):
                     run[query] = {str(row): -value for row, value in zip(ids, values, strict=True)}
         model.train()
@@ -79,13 +79,11 @@ def encode_products(model: Anthem, tokenizer: Tokenizer, texts: Sequence[str]) -
     return points
 
 
-def _nearest(model: Anthem, centres: Tensor, limits: Tensor, points: Tensor, *, regions: bool) -> tuple[Tensor, Tensor]:
+def _nearest(model: Anthem, centres: Tensor, limits: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
     """Rows and distances (B, ≤ ``RETRIEVE_DEPTH``) of the best products of a few queries."""
     c = model.config.curvature
-    near, rows = lorentz.pairwise_dist(centres, points, c=c).topk(min(CANDIDATES, len(points)), dim=1, largest=False)
+    rows = lorentz.pairwise_dist(centres, points, c=c).topk(min(CANDIDATES, len(points)), dim=1, largest=False).indices
     depth = min(RETRIEVE_DEPTH, len(points))
-    if not regions:
-        return rows[:, :depth], near[:, :depth]
     distances = containment(points[rows], centres[:, None], limits[:, None], c=c, gamma=model.gamma)
     best, order = distances.topk(depth, dim=1, largest=False)
     return rows.gather(1, order), best

@@ -1,9 +1,4 @@
-"""Training ANTHEM: points first, then regions, within a budget, from a checkpoint if there is one.
-
-The first stage learns where queries and products lie (:mod:`model.training.points`), the second how far a query
-reaches (:mod:`model.training.regions`); learnt together from the start, regions only hurt. The model kept is the one
-that was best on the dev queries.
-"""
+"""Training ANTHEM within a budget, from a checkpoint if there is one; the model kept is the best on the dev queries."""
 
 from __future__ import annotations
 
@@ -20,8 +15,7 @@ from model.text import Terms, Tokenizer, Vocabulary
 from model.training import checkpoint
 from model.training.batches import BatchShape, BatchSource
 from model.training.dev import DevSet
-from model.training.points import PointStage
-from model.training.regions import RegionStage
+from model.training.objective import Objective
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,8 +26,7 @@ if TYPE_CHECKING:
     from model.training.examples import Examples
 
 DEV_METRIC = "R(rel=4)@10"
-STAGE_SHARES = (0.9, 0.1)
-EVALUATIONS = (5, 1)
+EVALUATIONS = 6
 CHECKPOINT_SECONDS = 30.0
 _WARM_UP = 0.02
 _FLAT_UNTIL = 0.3
@@ -47,16 +40,20 @@ class ResumeError(ValueError):
 class Recipe(BaseModel):
     """Everything that decides a run beside its data; a checkpoint only resumes under the same one."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     minutes: float = 10.0
-    """Wall-clock budget of both stages, dev evaluations included."""
+    """Wall-clock budget, dev evaluations included."""
     steps: int | None = None
-    """Steps of both stages, instead of minutes: the same result on any machine of one kind."""
+    """Steps instead of minutes: the same result on any machine of one kind."""
     seed: int = 0
-    dim: int = 128
+    dim: int = 256
+    regions: bool = True
+    """A quarter of the axes are presence axes; without regions it is a plain vector model."""
     curvature: float = 1.0
-    radius: float = 4.0
+    radius: float = 6.0
+    spherical: bool = False
+    """All places at the distance ``radius``; with curvature 0, a cosine model."""
     terms: Terms = "word"
     rate: float = 0.008
     judged_per_batch: int = 192
@@ -67,7 +64,6 @@ class Recipe(BaseModel):
 class Progress:
     """What a run tells while it goes; ``metrics`` only right after a dev evaluation."""
 
-    stage: str
     step: int
     fraction: float
     loss: float
@@ -87,13 +83,10 @@ class Trained:
 
 @dataclass(slots=True)
 class _State:
-    """What a checkpoint remembers beside tensors; ``step`` and ``seconds`` count both stages."""
+    """What a checkpoint remembers beside tensors."""
 
-    stage: int = 0
     step: int = 0
-    stage_step: int = 0
     seconds: float = 0.0
-    stage_seconds: float = 0.0
     evaluated: int = 0
     best: float = -1.0
     metrics: dict[str, float] | None = None
@@ -127,8 +120,10 @@ class Trainer:
             EncoderConfig(
                 features=vocabulary.size,
                 dim=recipe.dim,
+                presence=max(1, recipe.dim // 4) if recipe.regions else 0,
                 curvature=recipe.curvature,
                 radius=recipe.radius,
+                spherical=recipe.spherical,
                 max_title_terms=vocabulary.max_title_terms,
             )
         )
@@ -140,14 +135,10 @@ class Trainer:
 
     def fit(self) -> Trained:
         """Train what the budget leaves to train and return the best model."""
-        while self._state.stage < len(STAGE_SHARES):
-            self._run_stage()
-            self.model.load_state_dict(self._best)
-            self._state.stage += 1
-            self._state.stage_step = self._state.evaluated = 0
-            self._state.stage_seconds, self._state.best = 0.0, -1.0
-            self._moments = {}
+        if self._fraction() < 1.0:
+            self._train()
             self._save(None)
+        self.model.load_state_dict(self._best)
         return Trained(
             model=self.model,
             tokenizer=self.tokenizer,
@@ -156,24 +147,24 @@ class Trainer:
             seconds=self._state.seconds,
         )
 
-    def _run_stage(self) -> None:
-        state = self._state
-        clock = time.monotonic()
-        stage = self._make_stage()
-        groups = stage.parameter_groups()
+    def _train(self) -> None:
+        state, recipe = self._state, self.recipe
+        clock = saved = time.monotonic()
+        shape = BatchShape(judged=recipe.judged_per_batch, pseudo=recipe.pseudo_per_batch)
+        source = BatchSource(self._examples, self.tokenizer, shape, seed=recipe.seed)
+        objective = Objective(self.model, source, rate=recipe.rate, seed=recipe.seed)
+        groups = objective.parameter_groups()
         rates = [group["lr"] for group in groups]
         optimizer = torch.optim.Adam(groups, betas=(0.9, 0.98), fused=True)
         _restore(optimizer, self._moments)
-        saved = time.monotonic()
         smooth = math.nan
         while True:
             now = time.monotonic()
             state.seconds += now - clock
-            state.stage_seconds += now - clock
             clock = now
             fraction = self._fraction()
-            if fraction >= (state.evaluated + 1) / EVALUATIONS[state.stage]:
-                self._evaluate(stage, smooth)
+            if fraction >= (state.evaluated + 1) / EVALUATIONS:
+                self._evaluate(smooth)
                 if fraction >= 1.0:
                     return
             if now - saved > CHECKPOINT_SECONDS:
@@ -181,44 +172,28 @@ class Trainer:
                 saved = time.monotonic()
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * _schedule(fraction)
-            loss = stage.loss(state.step)
+            loss = objective.loss(state.step)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            state.step, state.stage_step = state.step + 1, state.stage_step + 1
+            state.step += 1
             smooth = loss.item() if math.isnan(smooth) else 0.98 * smooth + 0.02 * loss.item()
-            self._report(Progress(stage.name, state.step, self._overall(fraction), smooth))
-
-    def _make_stage(self) -> PointStage | RegionStage:
-        recipe = self.recipe
-        if self._state.stage == 0:
-            shape = BatchShape(judged=recipe.judged_per_batch, pseudo=recipe.pseudo_per_batch)
-            source = BatchSource(self._examples, self.tokenizer, shape, seed=recipe.seed)
-            return PointStage(self.model, source, rate=recipe.rate)
-        stage = RegionStage(self.model, self._examples, self.tokenizer, seed=recipe.seed)
-        if self._state.stage_step == 0:
-            stage.begin()
-        return stage
+            self._report(Progress(state.step, fraction, smooth))
 
     def _fraction(self) -> float:
-        """How much of this stage's budget is spent, 0 to 1."""
-        share = STAGE_SHARES[self._state.stage]
+        """How much of the budget is spent, 0 to 1."""
         if self.recipe.steps is not None:
-            return min(1.0, self._state.stage_step / max(1, round(self.recipe.steps * share)))
-        return min(1.0, self._state.stage_seconds / (self.recipe.minutes * 60.0 * share))
+            return min(1.0, self._state.step / self.recipe.steps)
+        return min(1.0, self._state.seconds / (self.recipe.minutes * 60.0))
 
-    def _overall(self, fraction: float) -> float:
-        stage = self._state.stage
-        return sum(STAGE_SHARES[:stage]) + fraction * STAGE_SHARES[stage]
-
-    def _evaluate(self, stage: PointStage | RegionStage, loss: float) -> None:
+    def _evaluate(self, loss: float) -> None:
         state = self._state
         state.evaluated += 1
-        metrics = self._dev.evaluate(self.model, regions=stage.learns_regions)
+        metrics = self._dev.evaluate(self.model)
         if metrics[DEV_METRIC] > state.best:
             state.best, state.metrics = metrics[DEV_METRIC], metrics
             self._best = _copy(self.model)
-        self._report(Progress(stage.name, state.step, self._overall(self._fraction()), loss, metrics))
+        self._report(Progress(state.step, self._fraction(), loss, metrics))
 
     def _save(self, optimizer: torch.optim.Optimizer | None) -> None:
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}

@@ -123,7 +123,12 @@ def _reindex(directory: Path) -> None:
     from service.commands.reindex import reindex
 
     _say("Indexing …")
-    reindex(model=directory / "model", catalog=directory / _CATALOG, out=directory / "index")
+    reindex(
+        model=directory / "model",
+        catalog=directory / _CATALOG,
+        out=directory / "index",
+        judgments=directory / _JUDGMENTS,
+    )
 
 
 def _free_port(wanted: int) -> int:

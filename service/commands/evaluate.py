@@ -23,6 +23,10 @@ def evaluate(
         Literal["retrieve", "rank", "both"],
         typer.Option(help="retrieve: the whole catalogue; rank: only the judged products, put in order."),
     ] = "both",
+    mode: Annotated[
+        Literal["hybrid", "hyperboloid", "lexical"],
+        typer.Option(help="What finds and orders the products: the hyperboloid, BM25, or both."),
+    ] = "hybrid",
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
 ) -> None:
     """Measure the current snapshot on judged queries.
@@ -33,6 +37,7 @@ def evaluate(
     Examples:
       saddle evaluate --index var/index --judgments judgments.csv
       saddle evaluate --index I --judgments J --split dev --protocol retrieve
+      saddle evaluate --index I --judgments J --mode hyperboloid
     """
     from rich.console import Console
     from rich.progress import Progress
@@ -51,6 +56,7 @@ def evaluate(
                 searcher,
                 judged,
                 protocols=PROTOCOLS if protocol == "both" else (protocol,),
+                mode=mode,
                 on_progress=lambda done, total: progress.update(task, completed=done, total=total),
             )
     finally:
@@ -95,8 +101,8 @@ def _print_tables(found: Evaluation, split: Split, rejected: int) -> None:
         table.add_row(*(f"{value:.4f}" for value in metrics.values()))
         console.print(table, "")
     console.print(
-        f"{found.queries:,} queries ({split}) · {found.judgments:,} judgments, {found.absent:,} of them on "
-        f"absent products · {rejected:,} rows rejected · snapshot {found.snapshot} · model {found.model}",
+        f"{found.mode} · {found.queries:,} queries ({split}) · {found.judgments:,} judgments, {found.absent:,} of them "
+        f"on absent products · {rejected:,} rows rejected · snapshot {found.snapshot} · model {found.model}",
         style="dim",
         highlight=False,
     )

@@ -15,8 +15,15 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from index.build import BuildReport, Stage
+    from index.fusion import Fusion
 
-_LABELS = {"encode": "Encoding products", "index": "Linking candidates", "calibrate": "Measuring recall"}
+_LABELS: dict[Stage, str] = {
+    "encode": "Encoding products",
+    "words": "Indexing words",
+    "index": "Linking candidates",
+    "calibrate": "Measuring recall",
+    "fuse": "Learning the fusion",
+}
 
 
 def reindex(
@@ -34,6 +41,10 @@ def reindex(
         Path | None,
         typer.Option(help="Queries to measure recall on, one a line; by default cut from titles."),
     ] = None,
+    judgments: Annotated[
+        Path | None,
+        typer.Option(help="Judged pairs to learn the fusion of the two channels on; by default ranks are fused."),
+    ] = None,
     max_reject_share: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Share of bad rows above which nothing is published.")
     ] = 0.05,
@@ -48,10 +59,12 @@ def reindex(
     """Encode a catalogue, index it and make it the current snapshot.
 
     The snapshot before goes on serving until the new one is complete;
-    a running service then picks the new one up by itself.
+    a running service then picks the new one up by itself. Of the judged
+    queries only the dev split is used, so a test on the others stays fair.
 
     Examples:
       saddle reindex --model var/model --catalog shop.csv --out var/index
+      saddle reindex --model M --catalog C --out I --judgments judgments.csv
       saddle reindex --model M --catalog C --out I --queries top-queries.txt
     """
     from index.build import build
@@ -67,6 +80,7 @@ def reindex(
             max_reject_share=max_reject_share,
             rejects_path=rejects_path,
             queries=_lines(queries) if queries else None,
+            judgments=judgments,
             allow_foreign=allow_foreign,
             on_progress=on_progress,
         )
@@ -112,10 +126,22 @@ def _print_json(report: BuildReport) -> None:
     document = {
         **asdict(report),
         "candidates": report.candidates.model_dump(),
+        "fusion": report.fusion.model_dump(),
         "products_per_second": report.products_per_second,
         "meets_target": report.meets_target,
     }
     typer.echo(orjson.dumps(document, default=str, option=orjson.OPT_INDENT_2))
+
+
+def _how_fused(fusion: Fusion) -> str:
+    if fusion.method == "reciprocal_rank" and fusion.queries:
+        return f"reciprocal rank: {fusion.queries:,} judged dev queries do not suffice to learn weights"
+    if fusion.method == "reciprocal_rank":
+        return "reciprocal rank; --judgments would teach it weights"
+    return (
+        f"{fusion.lexical_weight:.3g} · BM25 − {fusion.distance_weight:.3g} · distance, "
+        f"learnt on {fusion.queries:,} judged dev queries"
+    )
 
 
 def _print_report(report: BuildReport, rejects_path: Path) -> None:
@@ -136,6 +162,11 @@ def _print_report(report: BuildReport, rejects_path: Path) -> None:
         "candidates": f"{found.count:,} by {found.backend}{effort}",
         "latency": f"{1e3 * found.latency_seconds:.2f} ms a query for candidates and exact order",
         f"recall@{found.depth}": f"{found.recall:.4f} of the exact containment top, {found.queries} queries",
+        "fusion": _how_fused(report.fusion),
+        **{
+            f"  {channel}": "  ".join(f"{name} {value:.3f}" for name, value in metrics.items())
+            for channel, metrics in report.fusion.metrics.items()
+        },
     }
     table = Table.grid(padding=(0, 2))
     for name, value in rows.items():

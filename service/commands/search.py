@@ -2,79 +2,81 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 if TYPE_CHECKING:
-    from index.search import SearchResult
+    from index.explain import Explanation
+    from index.expression import Expression
 
 
 def search(
     query: Annotated[str, typer.Argument(help="What a shopper would type.")],
     index: Annotated[Path, typer.Option(help="Index root, where `saddle reindex` publishes.", envvar="SADDLE_INDEX")],
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many products to show.")] = 10,
+    mode: Annotated[
+        Literal["hybrid", "hyperboloid", "lexical"],
+        typer.Option(help="What finds and orders the products: the hyperboloid, BM25, or both."),
+    ] = "hybrid",
+    operators: Annotated[
+        bool, typer.Option("--operators", help="Read AND, OR, NOT, brackets and quotes in the query.")
+    ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show why the first hit is where it is; `saddle explain` does any other.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
 ) -> None:
-    """Search the current snapshot and print the nearest products.
+    """Search the current snapshot and print the best products.
 
     Examples:
       saddle search "cordless drill" --index var/index
       saddle search "white oak vanity 36 in" --index var/index --limit 3 --json
+      saddle search "cordless drill" --explain --index var/index
+      saddle search "drill NOT cordless" --operators --index var/index
     """
+    from index.explain import explain as explained
     from index.search import Searcher
     from index.snapshot import current
+    from service.listing import print_json, print_table, timed
 
+    if explain and operators:
+        raise typer.BadParameter(
+            "an expression has no terms of its own; explain one of its texts", param_hint="--explain"
+        )
+    sought = _read(query) if operators else query
+    explanation = None
     searcher = Searcher.open(current(index))
     try:
-        searcher.search(query, limit=limit)  # the first run of a graph allocates: the second is what it takes
-        started = time.perf_counter()
-        result = searcher.search(query, limit=limit)
-        took_ms = 1000.0 * (time.perf_counter() - started)
+        result, took_ms = timed(lambda: searcher.search(sought, mode=mode, limit=limit))
+        if explain and result.hits:
+            first = result.hits[0].product.product_id
+            explanation = explained(searcher, query, first)
     finally:
         searcher.close()
     if as_json:
-        _print_json(query, result, took_ms)
-    else:
-        _print_table(result, took_ms)
+        asked = {"query": query, **({"explanation": asdict(explanation)} if explanation else {})}
+        print_json(asked, result, took_ms)
+        return
+    print_table(result, took_ms)
+    if explanation:
+        _print_explanation(explanation)
 
 
-def _print_json(query: str, result: SearchResult, took_ms: float) -> None:
-    import orjson
-
-    document = {"query": query, "took_ms": round(took_ms, 3), **asdict(result)}
-    typer.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2))
-
-
-def _print_table(result: SearchResult, took_ms: float) -> None:
+def _print_explanation(explanation: Explanation) -> None:
     from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
-    table = Table(box=None, pad_edge=False)
-    table.add_column("#", justify="right")
-    table.add_column("product_id", no_wrap=True)
-    table.add_column("title", overflow="ellipsis", no_wrap=True, ratio=1)
-    table.add_column("distance", justify="right")
-    table.add_column("contained", justify="center")
-    for rank, hit in enumerate(result.hits, start=1):
-        # Text, not str: a title's square brackets are no markup
-        table.add_row(
-            str(rank),
-            Text(hit.product.product_id),
-            Text(hit.product.title),
-            f"{hit.distance:.4f}",
-            "yes" if hit.contained else "",
-        )
-    console = Console()
-    console.print(table)
-    counted = "candidates" if result.total.relation == "gte" else "products"
-    console.print(
-        f"{result.total.value:,} {counted} in the hyperboloid · {took_ms:.1f} ms · snapshot {result.snapshot} · "
-        f"model {result.model}",
-        style="dim",
-        highlight=False,
-    )
+    from service import drawing
+
+    Console().print("", drawing.terminal(explanation))
+
+
+def _read(query: str) -> Expression:
+    from index.expression import normal_form
+    from index.operators import parse
+
+    expression = parse(query)
+    normal_form(expression)  # before an index is opened for a query that it cannot answer
+    return expression

@@ -33,7 +33,7 @@ def train(
         int | None, typer.Option(min=1, help="Train this many steps instead: repeatable on one machine.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
-    dim: Annotated[int, typer.Option(min=2, max=1024, help="Dimensions of the space.")] = 128,
+    dim: Annotated[int, typer.Option(min=4, max=1024, help="Dimensions of the space.")] = 256,
     curvature: Annotated[
         float, typer.Option(min=0.0, help="c of the curvature −c; 0 trains the Euclidean twin.")
     ] = 1.0,
@@ -122,23 +122,17 @@ def _progress() -> Iterator[Callable[[Progress], None]]:
     from rich.progress import Progress as Bar
 
     columns = (
-        TextColumn("Training {task.fields[stage]}"),
+        TextColumn("Training"),
         BarColumn(),
         TaskProgressColumn(),
         TextColumn("step {task.fields[step]}  loss {task.fields[loss]:.3f}"),
         TimeElapsedColumn(),
     )
     with Bar(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("", total=1.0, stage="points", step=0, loss=float("nan"))
+        task = bar.add_task("", total=1.0, step=0, loss=float("nan"))
 
         def show(progress: Progress) -> None:
-            bar.update(
-                task,
-                completed=progress.fraction,
-                stage=progress.stage,
-                step=progress.step,
-                loss=progress.loss,
-            )
+            bar.update(task, completed=progress.fraction, step=progress.step, loss=progress.loss)
             if progress.metrics is not None:
                 shown = "  ".join(f"{name} {value:.3f}" for name, value in progress.metrics.items())
                 bar.console.print(f"step {progress.step:>6}  dev  {shown}", markup=False, highlight=False)

@@ -4,15 +4,17 @@ const PAGE = 24;
 const MAX_WINDOW = 10_000;
 const form = document.querySelector("#search");
 const field = document.querySelector("#query");
+const mode = document.querySelector("#mode");
+const operators = document.querySelector("#operators");
 const status = document.querySelector("#status");
 const hits = document.querySelector("#hits");
 const more = document.querySelector("#more");
 const template = document.querySelector("#hit");
 
-let query = "";
+let asked = new URLSearchParams();
 let latest = 0;
 
-function card({ product, product_id, distance, contained }) {
+function card({ product, product_id, score, distance, contained }) {
   const item = template.content.cloneNode(true);
   const show = (name, text) => {
     item.querySelector(`.${name}`).textContent = text;
@@ -21,6 +23,7 @@ function card({ product, product_id, distance, contained }) {
   show("brand", product.brand);
   show("category", product.category_path);
   show("price", product.price === null ? "–" : product.price.toFixed(2));
+  show("score", score.toFixed(4));
   show("distance", distance.toFixed(4));
   show("id", product_id);
   item.querySelector(".contained").hidden = !contained;
@@ -32,20 +35,23 @@ function say(text, { failed = false } = {}) {
   status.classList.toggle("failed", failed);
 }
 
-function summary({ total, took_ms, snapshot }) {
-  const counted = total.relation === "gte" ? "candidate" : "product";
-  return `${total.value} ${counted}${total.value === 1 ? "" : "s"} in the hyperboloid · ${took_ms.toFixed(1)} ms · snapshot ${snapshot}`;
+function summary({ total, generality, took_ms, snapshot }) {
+  const counted = `${total.relation === "gte" ? "at least " : ""}${total.value} product${total.value === 1 ? "" : "s"}`;
+  const breadth = generality === null ? "no volume" : `generality ${generality.toFixed(1)}`;
+  return `${counted} in the hyperboloid · ${breadth} · ${took_ms.toFixed(1)} ms · snapshot ${snapshot}`;
 }
 
 async function search(offset) {
-  const asked = ++latest; // an answer that a newer search overtook is dropped
+  const turn = ++latest; // an answer that a newer search overtook is dropped
   more.hidden = true;
   say("Searching…");
   try {
-    const parameters = new URLSearchParams({ q: query, limit: Math.min(PAGE, MAX_WINDOW - offset), offset });
+    const parameters = new URLSearchParams(asked);
+    parameters.set("limit", Math.min(PAGE, MAX_WINDOW - offset));
+    parameters.set("offset", offset);
     const response = await fetch(`/v1/search?${parameters}`);
     const body = await response.json();
-    if (asked !== latest) return;
+    if (turn !== latest) return;
     if (!response.ok) {
       say(body.detail, { failed: true });
       return;
@@ -54,24 +60,29 @@ async function search(offset) {
     more.hidden = body.hits.length < PAGE || offset + PAGE >= MAX_WINDOW;
     say(hits.children.length ? summary(body) : "No products.");
   } catch {
-    if (asked === latest) say("The service does not answer. Is it still running?", { failed: true });
+    if (turn === latest) say("The service does not answer. Is it still running?", { failed: true });
   }
 }
 
 function start() {
-  query = new URLSearchParams(location.search).get("q") ?? "";
-  field.value = query;
+  const given = new URLSearchParams(location.search);
+  field.value = given.get("q") ?? "";
+  mode.value = given.get("mode") ?? "hybrid";
+  operators.checked = given.get("syntax") === "operators";
+  asked = new URLSearchParams(new FormData(form));
   hits.replaceChildren();
   more.hidden = true;
-  if (query) search(0);
+  if (field.value) search(0);
   else say("");
 }
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  history.pushState(null, "", `?${new URLSearchParams({ q: field.value })}`);
+  history.pushState(null, "", `?${new URLSearchParams(new FormData(form))}`);
   start();
 });
+mode.addEventListener("change", () => field.value && form.requestSubmit());
+operators.addEventListener("change", () => field.value && form.requestSubmit());
 more.addEventListener("click", () => search(hits.children.length));
 addEventListener("popstate", start);
 start();

@@ -12,9 +12,12 @@ import index.build
 from index import calibration
 from index.build import BuildError, build, familiar_share
 from index.exact import scan
+from index.fusion import FEWEST_QUERIES, Fusion
+from index.learning import read_dev_judgments
+from index.lexical import LexicalIndex, LexicalWriter
 from index.snapshot import Snapshot, current
 from model.bundle import BundleError
-from model.catalog import CatalogError, Rejects, fingerprint, read_products, searchable_text
+from model.catalog import CatalogError, Rejects, fingerprint, read_products, searchable_text, split_of
 from model.runtime import TextEncoder
 from model.text import Vocabulary
 
@@ -52,7 +55,8 @@ def test_a_build_publishes_every_product_with_its_point(tmp_path, bundle_dir, ca
     assert [opened.documents.product(row) for row in range(800)] == products
     expected = TextEncoder(bundle_dir).encode_products([searchable_text(product) for product in products])
     np.testing.assert_allclose(opened.points, expected, atol=1e-6)
-    assert list(report.seconds) == ["encode", "index", "calibrate"]
+    assert list(report.seconds) == ["encode", "words", "index", "calibrate"]
+    assert report.fusion == opened.manifest.fusion == Fusion()
     assert report.products_per_second == pytest.approx(800 / report.total_seconds)
     assert hidden(tmp_path / "index") == [".lock"]
 
@@ -67,6 +71,73 @@ def test_batches_leave_no_seam(tmp_path, bundle_dir, catalog, monkeypatch):
     for row in (0, 76, 77, 153, 154, 799):
         assert a.documents.product(row) == b.documents.product(row)
     assert a.documents.row("p799") == 799
+    words_a, words_b = (LexicalIndex.load(place.directory / "lexical") for place in (a, b))
+    for query in QUERIES:
+        np.testing.assert_array_equal(words_a.scores(query), words_b.scores(query))
+
+
+def test_both_channels_share_their_rows(tmp_path, bundle_dir, catalog):
+    report = build(bundle_dir=bundle_dir, catalog=catalog, root=tmp_path / "index", queries=QUERIES)
+    writer = LexicalWriter()
+    # the brand is the first word of every title, so it adds nothing to what is searched
+    writer.append(TITLES)
+    writer.save(tmp_path / "lexical")
+    alone = LexicalIndex.load(tmp_path / "lexical")
+    built = LexicalIndex.load(report.directory / "lexical")
+    for query in (*QUERIES, "fjord lamp 7 x 7"):
+        np.testing.assert_array_equal(built.scores(query), alone.scores(query))
+
+
+@pytest.fixture(scope="module")
+def judgments(tmp_path_factory):
+    """Queries of all splits; relevant is what holds all their words, and a product that the catalogue lacks."""
+    holding = {}
+    for row, title in enumerate(TITLES):
+        brand, first, second, kind, *_ = title.split()
+        for query in (f"{first} {kind}", f"{second} {kind}", f"{brand} {first} {kind}", f"{brand} {second} {kind}"):
+            holding.setdefault(query, []).append(f"p{row}")
+    path = tmp_path_factory.mktemp("judged") / "judgments.csv"
+    with path.open("w") as file:
+        file.write("query,product_id,relevance\n")
+        for query, found in holding.items():
+            file.writelines(f"{query},{product_id},3\n" for product_id in (*found, "gone"))
+    return path
+
+
+def test_judgments_teach_how_the_channels_are_fused(tmp_path, bundle_dir, catalog, judgments):
+    heard = []
+    report = build(
+        bundle_dir=bundle_dir,
+        catalog=catalog,
+        root=tmp_path / "index",
+        queries=QUERIES,
+        judgments=judgments,
+        on_progress=lambda stage, done, total: heard.append((stage, done, total)),
+    )
+    fusion = report.fusion
+    judged = {line.split(",")[0] for line in judgments.read_text().splitlines()[1:]}
+    dev = {query for query in judged if split_of(query) == "dev"}
+    assert len(dev) >= FEWEST_QUERIES
+    assert (fusion.method, fusion.queries) == ("weighted", len(dev))
+    assert fusion.lexical_weight > 0
+    assert Snapshot.open(report.directory).manifest.fusion == fusion
+    assert list(report.seconds) == ["encode", "words", "index", "calibrate", "fuse"]
+    assert heard[-1] == ("fuse", len(dev), len(dev))
+    best = max(fusion.metrics["hyperboloid"]["nDCG@10"], fusion.metrics["lexical"]["nDCG@10"])
+    assert fusion.metrics["hybrid"]["nDCG@10"] >= best - 0.01
+
+
+def test_only_dev_queries_are_learnt_from(judgments):
+    read = read_dev_judgments(judgments, max_reject_share=0.0)
+    assert {split_of(query) for query in read} == {"dev"}
+    assert all(len(grades) > 1 and set(grades.values()) == {6} for grades in read.values())
+
+
+def test_judgments_that_cannot_be_read_are_refused_before_anything_is_built(tmp_path, bundle_dir, catalog):
+    (tmp_path / "judgments.csv").write_text("query,product\noak door,p1\n")
+    with pytest.raises(CatalogError, match="lacks the columns product_id and relevance"):
+        build(bundle_dir=bundle_dir, catalog=catalog, root=tmp_path / "index", judgments=tmp_path / "judgments.csv")
+    assert not (tmp_path / "index").exists()
 
 
 @pytest.mark.parametrize("backend", ["flat", "hnsw"])
@@ -169,7 +240,7 @@ def test_progress_is_told_stage_by_stage(tmp_path, bundle_dir, catalog):
         queries=QUERIES,
         on_progress=lambda stage, done, total: heard.append((stage, done, total)),
     )
-    assert list(dict.fromkeys(stage for stage, _, _ in heard)) == ["encode", "index", "calibrate"]
+    assert list(dict.fromkeys(stage for stage, _, _ in heard)) == ["encode", "words", "index", "calibrate"]
     assert ("encode", 800, None) in heard
     assert ("index", 800, 800) in heard
     assert heard[-1][1] == heard[-1][2]
@@ -217,7 +288,7 @@ def test_a_killed_build_leaves_the_old_snapshot_serving(tmp_path, bundle_dir):
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=300,
     )
     assert builds.returncode == 0, builds.stderr
     *killed, finished = (json.loads(line) for line in builds.stdout.splitlines())

@@ -55,6 +55,7 @@ def test_the_demo_answers_a_search_and_a_second_run_repeats_no_step(tmp_path, tr
     for output in (first, second):
         assert "asked over HTTP" in output
         assert "products in the hyperboloid" in output
+    assert "judged dev queries" in first
     assert "already" not in first
     assert second.count("already") == 3
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import astuple
+
 import numpy as np
 import pytest
 import torch
@@ -33,6 +35,7 @@ def anthem(tokenizer: Tokenizer, *, curvature: float = 1.0) -> Anthem:
     config = EncoderConfig(
         features=tokenizer.vocabulary.size,
         dim=16,
+        presence=4,
         attention_dim=8,
         curvature=curvature,
         max_title_terms=tokenizer.vocabulary.max_title_terms,
@@ -100,6 +103,72 @@ def test_the_runtime_gives_a_text_alone_what_it_gets_in_a_batch(exported):
         close(encoder.encode_products([text])[0], points[i])
 
 
+def temperature_of(model, tokenizer, query) -> float:
+    """What distances to ``query`` are divided by in training's softmax over products."""
+    batch = tokenizer.queries([query])
+    with torch.no_grad():
+        known = model.embedding(torch.from_numpy(batch.features))
+        sharpness = model.query.sharpness(known.vectors, torch.from_numpy(batch.terms))
+        return float((-model.log_scale).exp() / sharpness)
+
+
+@pytest.mark.parametrize(
+    ("query", "title"), [("white oak door 12", TITLES[0]), ("oak", "saw"), (TEXTS["unseen"][2],) * 2]
+)
+def test_an_explanation_is_made_of_what_the_encoders_compute(exported, query, title):
+    model, tokenizer, out, _ = exported
+    encoder = TextEncoder(out)
+    found = encoder.explain(query, title)
+    assert found.query_terms == tuple(tokenizer.terms(query))
+    assert found.title_terms == tuple(tokenizer.terms(title))
+    alone = encoder.encode_queries(found.query_terms)
+    close(found.centres, alone.centres)
+    np.testing.assert_allclose(found.limits, alone.limits, rtol=1e-4)
+    assert found.pairs.shape == (len(found.query_terms),) * 2
+    assert found.pairs.sum() == pytest.approx(1.0, abs=1e-5)
+    assert not np.tril(found.pairs, -1).any()
+    assert found.title_weights.shape == (len(found.title_terms),)
+    assert found.title_weights.sum() == pytest.approx(1.0, abs=1e-5)
+    assert found.temperature == pytest.approx(temperature_of(model, tokenizer, query), rel=1e-5)
+    if len(found.title_terms) == 1:
+        close(found.points, encoder.encode_products([title]))
+
+
+def test_the_attention_that_is_shown_is_that_which_makes_the_vectors(exported):
+    model, tokenizer, out, _ = exported
+    found = TextEncoder(out).explain("white oak door 12", TITLES[0])
+    features, terms = (torch.from_numpy(part) for part in astuple(tokenizer.queries(["white oak door 12"])))
+    with torch.no_grad():
+        known = model.embedding(features)
+        _, share = model.query.attend(known.vectors, terms)
+        faces = model.presence.faces(known.marks, terms)
+        centre = model.query.centres(known.vectors, faces, terms, torch.from_numpy(found.pairs)[None], share)
+    close(centre.numpy(), by_torch(model, tokenizer.queries(["white oak door 12"]), "encode_queries")[0])
+    features, terms = (torch.from_numpy(part) for part in astuple(tokenizer.titles(TITLES[:1])))
+    with torch.no_grad():
+        known = model.embedding(features)
+        contextual, _ = model.product.attend(known.vectors, terms)
+        weights = torch.from_numpy(found.title_weights)[None]
+        stretch, shown = model.product.stretch(known.vectors, terms), model.presence.shown(known.marks, terms)
+        point = model.product.point(contextual, weights, stretch, shown)
+    close(point.numpy(), by_torch(model, tokenizer.titles(TITLES[:1]), "encode_products")[0])
+
+
+def test_long_texts_are_explained_by_the_terms_that_are_encoded(exported):
+    _, tokenizer, out, _ = exported
+    long = " ".join(WORDS[:60])
+    found = TextEncoder(out).explain(long, long)
+    assert found.query_terms == tuple(WORDS[: tokenizer.vocabulary.max_query_terms])
+    assert found.title_terms == tuple(WORDS[: tokenizer.vocabulary.max_title_terms])
+    assert found.points.shape == (tokenizer.vocabulary.max_title_terms, 16)
+
+
+@pytest.mark.parametrize("texts", [("?", "oak"), ("oak", "")])
+def test_there_is_nothing_to_explain_about_a_text_without_words(exported, texts):
+    with pytest.raises(EmptyTextError):
+        TextEncoder(exported[2]).explain(*texts)
+
+
 def test_the_bundle_says_what_it_holds_and_the_export_leaves_nothing_else(exported):
     model, tokenizer, out, manifest = exported
     assert load_manifest(out) == manifest
@@ -109,7 +178,7 @@ def test_the_bundle_says_what_it_holds_and_the_export_leaves_nothing_else(export
     assert manifest.catalog == CATALOG
     assert manifest.training == {"seed": 4}
     assert TextEncoder(out).tokenizer.vocabulary == tokenizer.vocabulary
-    layout = {bundle.MANIFEST, bundle.TOKENIZER, bundle.QUERY_ENCODER, bundle.PRODUCT_ENCODER}
+    layout = set(bundle.FILES)
     assert {path.name for path in out.iterdir()} == layout
     assert [path.name for path in out.parent.iterdir()] == [out.name]
     assert out.stat().st_mode & 0o777 == 0o755
@@ -121,6 +190,7 @@ def test_the_bundle_says_what_it_holds_and_the_export_leaves_nothing_else(export
         ("query.head.linear.weight", "centres"),
         ("query.limit.bias", "limits"),
         ("product.head.linear.weight", "points"),
+        ("log_scale", "explained temperature"),
     ],
 )
 def test_a_model_that_changed_since_its_export_is_noticed(exported, weight, output):
@@ -133,7 +203,7 @@ def test_a_model_that_changed_since_its_export_is_noticed(exported, weight, outp
         with pytest.raises(ParityError, match=f"{output}.*{TOLERANCE:g}"):
             check_parity(model, out, SAMPLES)
         with torch.no_grad():
-            parameter[:] = float("nan")
+            parameter.fill_(float("nan"))
         with pytest.raises(ParityError, match=f"{output}.*nan"):
             check_parity(model, out, SAMPLES)
     finally:
@@ -160,7 +230,7 @@ def test_a_graph_that_differs_is_never_published(tmp_path, exported, monkeypatch
         other.product.own.weight += 0.1
     # an exporter that writes the graphs of another model
     monkeypatch.setattr(
-        "model.export._export", lambda graph, path, outputs: path.write_bytes((out / path.name).read_bytes())
+        "model.export._export", lambda graph, path, inputs, outputs: path.write_bytes((out / path.name).read_bytes())
     )
     with pytest.raises(ParityError, match="points"):
         export(other, tokenizer, tmp_path / "model", catalog=CATALOG, training={}, samples=SAMPLES)
@@ -174,7 +244,7 @@ def test_an_interrupted_export_leaves_nothing_behind(tmp_path, small, monkeypatc
         raise KeyboardInterrupt
 
     monkeypatch.setattr("model.bundle.seal", interrupted)
-    monkeypatch.setattr("model.export._export", lambda graph, path, outputs: path.write_bytes(b""))
+    monkeypatch.setattr("model.export._export", lambda graph, path, inputs, outputs: path.write_bytes(b""))
     model, tokenizer = small
     with pytest.raises(KeyboardInterrupt):
         export(model, tokenizer, tmp_path / "model", catalog=CATALOG, training={}, samples=SAMPLES)

@@ -64,11 +64,26 @@ def test_reindex_reports_what_it_did(saddle, tmp_path, bundle_dir):
     assert current(tmp_path / "index").name in printed
     assert "empty title" in printed
     assert "recall@100" in printed
+    assert "reciprocal rank; --judgments would teach it weights" in printed
     report = json.loads(saddle("reindex", *arguments, "--json").stdout)
     assert report["snapshot"] == current(tmp_path / "index").name
     assert (report["products"], report["rejects"], report["meets_target"]) == (300, 1, True)
     assert report["candidates"]["queries"] == 2
+    assert report["fusion"]["method"] == "reciprocal_rank"
     assert len((tmp_path / "index" / "rejects.jsonl").read_text().splitlines()) == 1
+
+
+def test_reindex_says_what_judgments_taught_it(saddle, tmp_path, bundle_dir):
+    catalog = write_catalog(tmp_path / "catalog.csv", TITLES)
+    judgments = tmp_path / "judgments.csv"
+    queries = {" ".join(title.split()[:count]): f"p{row}" for row, title in enumerate(TITLES) for count in (3, 4, 5)}
+    few = dict([item for item in queries.items() if split_of(item[0]) == "dev"][:3])
+    arguments = ("--model", bundle_dir, "--catalog", catalog, "--out", tmp_path / "index", "--judgments", judgments)
+    for judged, said in ((queries, "· distance, learnt on"), (few, "3 judged dev queries do not suffice")):
+        rows = [f"{query},{product_id},3" for query, product_id in judged.items()]
+        judgments.write_text("\n".join(["query,product_id,relevance", *rows]))
+        assert said in " ".join(saddle("reindex", *arguments).stdout.split())
+    assert json.loads(saddle("reindex", *arguments, "--json").stdout)["fusion"]["queries"] == 3
 
 
 def test_reindex_wants_queries_in_the_file_of_queries(saddle, tmp_path, bundle_dir):

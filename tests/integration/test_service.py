@@ -351,8 +351,8 @@ def test_a_request_is_one_log_line_without_the_shoppers_words(client):
 
 def test_the_openapi_document_describes_answers_and_problems(client):
     document = client.get("/openapi.json").json()
-    assert set(document["paths"]) == {"/v1/search", "/livez", "/readyz", "/metrics"}
-    for operation in document["paths"]["/v1/search"].values():
+    assert set(document["paths"]) >= {"/v1/search", "/v1/similar", "/livez", "/readyz", "/metrics"}
+    for operation in (*document["paths"]["/v1/search"].values(), *document["paths"]["/v1/similar"].values()):
         assert operation["summary"]
         assert operation["tags"] == ["search"]
         answer = operation["responses"]["200"]["content"]["application/json"]["schema"]
@@ -360,7 +360,9 @@ def test_the_openapi_document_describes_answers_and_problems(client):
         for status in ("422", "500", "503"):
             assert list(operation["responses"][status]["content"]) == [PROBLEM]
     query = document["components"]["schemas"]["SearchRequest"]["properties"]["query"]
-    assert (query["minLength"], query["maxLength"]) == (1, 512)
+    text, expression = query["anyOf"]
+    assert (text["type"], text["minLength"], text["maxLength"]) == ("string", 1, 512)
+    assert set(expression["properties"]) == {"and", "or", "not"}
     assert query["examples"]
     assert "HTTPValidationError" not in document["components"]["schemas"]
 

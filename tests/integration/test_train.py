@@ -5,7 +5,6 @@ import random
 import subprocess
 import sys
 import time
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,11 +21,10 @@ from model.runtime import TextEncoder
 from model.sample import files
 from model.sample.shop import Shop
 from model.text import words
-from model.training import checkpoint, regions, trainer
+from model.training import checkpoint, trainer
 from model.training.dev import DevSet
 from model.training.examples import Examples, read_examples
 from model.training.pseudo import misspell
-from model.training.regions import RegionStage
 from model.training.trainer import DEV_METRIC, Recipe, ResumeError, Trainer
 from service.commands import CommandError
 from service.commands.train import train
@@ -44,19 +42,13 @@ DRIVER = """
 import sys
 from pathlib import Path
 
-from model.training import regions, trainer
+from model.training import trainer
 from service.commands.train import train
 
 trainer.CHECKPOINT_SECONDS = 0.1
-regions.PSEUDO_QUERIES = 500
 catalog, out, steps = sys.argv[1:]
 train(catalog=Path(catalog), out=Path(out), steps=int(steps), dim=16, curvature=0.0, terms="trigram")
 """
-
-
-@pytest.fixture(autouse=True)
-def _small_mine(monkeypatch):
-    monkeypatch.setattr(regions, "PSEUDO_QUERIES", 500)
 
 
 @pytest.fixture(scope="module")
@@ -79,9 +71,7 @@ def trained(shop, tmp_path_factory):
     """The bundle of one short training on catalogue and interactions."""
     out = tmp_path_factory.mktemp("trained") / "model"
     catalog, interactions = shop
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(regions, "PSEUDO_QUERIES", 500)
-        train(catalog=catalog, interactions=interactions, out=out, steps=STEPS, dim=DIM)
+    train(catalog=catalog, interactions=interactions, out=out, steps=STEPS, dim=DIM)
     return out
 
 
@@ -121,8 +111,8 @@ def test_training_teaches_what_no_untrained_model_knows(trained, examples):
     learnt = load_manifest(trained).training["dev_metrics"]
     torch.manual_seed(0)
     tokenizer = TextEncoder(trained).tokenizer
-    untrained = Anthem(EncoderConfig(features=tokenizer.vocabulary.size, dim=DIM))
-    before = DevSet(examples, tokenizer, seed=0).evaluate(untrained, regions=False)
+    untrained = Anthem(EncoderConfig(features=tokenizer.vocabulary.size, dim=DIM, presence=DIM // 4))
+    before = DevSet(examples, tokenizer, seed=0).evaluate(untrained)
     assert set(learnt) == set(before)
     for name in (DEV_METRIC, "nDCG@10"):
         assert learnt[name] > 1.3 * before[name], (name, before, learnt)
@@ -205,52 +195,34 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path, examples
         np.testing.assert_allclose(two.numpy(), one.numpy(), atol=1e-5, err_msg=name)
 
 
-def test_a_run_stopped_in_its_second_stage_keeps_what_the_first_learnt(tmp_path, examples, monkeypatch):
-    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0)
-    with pytest.raises(StoppedError):
-        trainer_of(examples, tmp_path, report=stop_at(21), steps=22).fit()
-    resumed = trainer_of(examples, tmp_path, steps=22)
-    assert resumed.resumed_at == 21 - 1
-    stages = set()
-    resumed._report = lambda progress: stages.add(progress.stage)
-    assert resumed.fit().steps == 22
-    assert stages == {"regions"}
-    # a run that was killed after its last step, before the bundle was written, only has that to do
-    assert trainer_of(examples, tmp_path, steps=22).fit().steps == 22
+def test_a_run_that_was_killed_after_its_last_step_has_nothing_left_to_train(tmp_path, examples):
+    finished = trainer_of(examples, tmp_path).fit()
+    seen = []
+    again = trainer_of(examples, tmp_path, report=seen.append)
+    assert again.resumed_at == 12
+    published = again.fit()
+    assert not seen
+    assert (published.steps, published.metrics) == (finished.steps, finished.metrics)
+    for (name, one), two in zip(
+        finished.model.state_dict().items(), published.model.state_dict().values(), strict=True
+    ):
+        assert torch.equal(one, two), name
 
 
-def test_regions_are_learnt_around_the_very_points_that_are_served(tmp_path, examples):
-    run = trainer_of(examples, tmp_path)
-    losses = []
-    for _ in range(2):
-        run.model.train()
-        stage = RegionStage(run.model, examples, run.tokenizer, seed=0)
-        run.model.eval()
-        losses.append(float(stage.loss(0).detach()))
-    served = RegionStage(run.model, examples, run.tokenizer, seed=0)
-    assert losses == [float(served.loss(0).detach())] * 2
+@pytest.mark.parametrize(("changes", "presence"), [({}, 2), ({"regions": False}, 0), ({"dim": 4}, 1)])
+def test_a_quarter_of_the_axes_tell_what_is_present_or_none_without_regions(tmp_path, examples, changes, presence):
+    run = trainer_of(examples, tmp_path, **changes)
+    assert run.model.config.presence == presence
+    assert run.model.config.place == run.recipe.dim - presence
 
 
-def test_the_second_stage_lowers_the_loss_on_which_it_learns(tmp_path, examples):
-    run = trainer_of(examples, tmp_path)
-    stage = RegionStage(run.model, examples, run.tokenizer, seed=0)
-    stage.begin()
-    before = sum(float(stage.loss(i).detach()) for i in range(4))
-    optimizer = torch.optim.Adam(stage.parameter_groups())
-    for step in range(40):
-        optimizer.zero_grad()
-        stage.loss(step).backward()
-        optimizer.step()
-    assert sum(float(stage.loss(i).detach()) for i in range(4)) < before
-
-
-def test_a_judge_is_never_overruled_by_a_pseudo_query(examples):
-    judged = {word: {0: 2} for text in examples.texts[:100] for word in words(text) if split_of(word) == "train"}
-    shop = Examples(product_ids=examples.product_ids, texts=examples.texts, train=judged)
-    pool = list(range(len(shop.texts)))
-    graded = regions._with_pseudo(shop, pool, random.Random(0))
-    assert len(graded) > len(judged)
-    assert {query: graded[query] for query in judged} == judged
+@pytest.mark.parametrize("changes", [{}, {"curvature": 0.0, "spherical": True}])
+def test_plain_vector_models_are_trained_by_the_same_recipe(tmp_path, examples, changes):
+    run = trainer_of(examples, tmp_path, steps=40, dim=DIM, regions=False, **changes)
+    before = run._dev.evaluate(run.model)
+    learnt = run.fit().metrics
+    for name in (DEV_METRIC, "nDCG@10"):
+        assert learnt[name] > 1.2 * before[name], (name, before, learnt)
 
 
 def checkpoint_step(directory) -> int:
@@ -357,7 +329,7 @@ def test_started_afresh_a_run_forgets_its_checkpoint(tmp_path, monkeypatch, caps
         patch.setattr("model.export.export", stopped)
         with pytest.raises(StoppedError):
             train(**options, checkpoint=state)
-    assert checkpoint_step(state) == 4
+    assert checkpoint_step(state) == 3
     with pytest.raises(ResumeError, match="dim 4, not 6"):
         train(**options | {"dim": 6}, checkpoint=state)
     capsys.readouterr()
@@ -393,5 +365,4 @@ def test_progress_never_goes_back_and_metrics_come_with_every_evaluation(tmp_pat
     fractions = [progress.fraction for progress in seen]
     assert fractions == sorted(fractions)
     assert fractions[-1] == pytest.approx(1.0)
-    evaluations = Counter(progress.stage for progress in seen if progress.metrics is not None)
-    assert evaluations == dict(zip(("points", "regions"), trainer.EVALUATIONS, strict=True))
+    assert sum(progress.metrics is not None for progress in seen) == trainer.EVALUATIONS

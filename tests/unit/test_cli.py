@@ -15,7 +15,7 @@ from model.catalog import CatalogError
 from service import cli
 from service.commands import CommandError
 
-COMMANDS = ("sample", "train", "reindex", "evaluate", "search", "serve", "demo")
+COMMANDS = ("sample", "train", "reindex", "evaluate", "search", "similar", "explain", "serve", "demo")
 
 
 def run(*arguments):
@@ -65,7 +65,17 @@ def test_serving_imports_neither_torch_nor_onnx():
     assert found.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("arguments", [["nothing"], ["serve", "--port", "0"], ["search"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nothing"],
+        ["serve", "--port", "0"],
+        ["search"],
+        ["similar"],
+        ["explain", "drill"],
+        ["search", "x", "--mode", "both"],
+    ],
+)
 def test_wrong_usage_is_exit_code_2(arguments):
     assert CliRunner().invoke(cli.app, arguments).exit_code == 2
 
@@ -77,6 +87,12 @@ def test_a_missing_index_is_one_line_and_exit_code_1(tmp_path):
     assert result.stderr.startswith("saddle: ")
     assert result.stderr.count("\n") == 1
     assert "saddle reindex" in result.stderr
+
+
+def test_an_expression_that_cannot_be_read_is_one_line_with_its_character(tmp_path):
+    result = run("search", "drill AND (saw", "--operators", "--index", str(tmp_path))
+    assert result.returncode == 1
+    assert result.stderr == "saddle: the query at character 10 opens a bracket that is never closed\n"
 
 
 def test_serving_to_the_world_is_refused_with_what_to_do(tmp_path):

@@ -19,7 +19,7 @@ JUDGMENTS = [
     Judgment("saw", "e", 3.0),  # the snapshot lacks its only product
 ]
 SERVED = {"oak door": ["a", "x", "b", "c"], "lamp": ["d", "a"], "saw": ["a", "b"]}
-DISTANCES = {"oak door": {"a": 0.5, "b": 0.2, "c": 0.9}, "lamp": {"d": 0.1}, "saw": {}}
+SCORES = {"oak door": {"a": 0.5, "b": 0.8, "c": 0.1}, "lamp": {"d": 0.9}, "saw": {}}
 
 
 class ListedSearcher:
@@ -28,17 +28,22 @@ class ListedSearcher:
     snapshot_id = "20261121T093000-abcdef"
     model_version = "anthem-0123456789ab"
 
-    def search(self, query, *, limit=10, offset=0):
+    def __init__(self):
+        self.modes = set()
+
+    def search(self, query, *, mode, limit=10, offset=0):
+        self.modes.add(mode)
         if query not in SERVED:
             raise EmptyTextError(query)
         # equal distances: only the order says which comes first
         hits = tuple(Hit(Product(i, i), score=-1.0, distance=1.0, contained=True) for i in SERVED[query])
-        return SearchResult(hits[:limit], Total(0, "gte"), self.snapshot_id, "m", Timings(0, 0, 0, 0))
+        return SearchResult(hits[:limit], Total(0, "gte"), mode, None, self.snapshot_id, "m", Timings(0, 0, 0, 0))
 
-    def distances(self, query, product_ids):
-        if query not in DISTANCES:
+    def scores(self, query, product_ids, *, mode):
+        self.modes.add(mode)
+        if query not in SCORES:
             raise EmptyTextError(query)
-        return {i: d for i, d in DISTANCES[query].items() if i in set(product_ids)}
+        return {i: score for i, score in SCORES[query].items() if i in set(product_ids)}
 
 
 def test_both_protocols_give_what_a_hand_computes():
@@ -70,6 +75,13 @@ def test_only_the_protocol_asked_for_is_measured(protocol):
     found = evaluate(ListedSearcher(), JUDGMENTS, protocols=(protocol,))
     assert list(found.metrics) == [protocol]
     assert list(found.metrics[protocol]) == list(MEASURES[protocol])
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "hyperboloid", "lexical"])
+def test_both_protocols_search_in_the_mode_asked_for(mode):
+    searcher = ListedSearcher()
+    assert evaluate(searcher, JUDGMENTS, mode=mode).mode == mode
+    assert searcher.modes == {mode}
 
 
 def test_progress_ends_at_the_number_of_queries():

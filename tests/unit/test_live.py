@@ -158,12 +158,12 @@ def test_it_watches_while_it_runs_and_closes_at_the_end(tmp_path):
     async def scenario():
         async with bench.live.running():
             with pytest.raises(NotReadyError):
-                await bench.live.search("drill", limit=1, offset=0)
+                await bench.live.ask(lambda searcher: searcher.search("drill"))
             for name in ("s1", "s2"):
                 point_at(tmp_path, name)
                 while not bench.opened or bench.opened[-1].snapshot_id != name or bench.serving != name:
                     await asyncio.sleep(0.005)
-            assert (await bench.live.search("drill", limit=1, offset=0)).snapshot == "s2"
+            assert (await bench.live.ask(lambda searcher: searcher.search("drill"))).snapshot == "s2"
 
     asyncio.run(asyncio.wait_for(scenario(), timeout=10))
     assert all(searcher.closed for searcher in bench.opened)

@@ -109,7 +109,7 @@ def test_curvature_only_scales(data, c):
 @laws
 def test_vanishing_curvature_is_flat_space(data):
     x, y = (point.astype(np.float64) for point in data.draw(points(2, 0.0)))
-    c = 1e-9
+    c = 1e-5  # below, what keeps a matrix's square root from zero is no longer small: √(2e-12/c)
     both, weights = np.stack([x, y]), np.array([0.2, 0.8])
     pairs = [
         (lorentz.dist(x, y, c=c), lorentz.dist(x, y, c=0)),
@@ -150,6 +150,16 @@ def test_a_bounded_vector_keeps_its_direction_and_stays_below_the_limit(directio
     assert size <= before * (1 + 1e-6)
     assert size == pytest.approx(limit * math.tanh(before / limit), rel=1e-5)
     np.testing.assert_allclose(bounded / size, v / before, atol=1e-6)
+
+
+@given(direction=directions, length=st.floats(1e-3, 1e4), radius=st.floats(0.5, 6))
+@laws
+def test_a_vector_put_at_a_radius_keeps_its_direction(direction, length, radius):
+    v = at(direction, length, 0.0)
+    found = lorentz.at_radius(v, radius).astype(np.float64)
+    assert np.linalg.norm(found) == pytest.approx(radius, rel=1e-5)
+    np.testing.assert_allclose(found / radius, v / np.linalg.norm(v.astype(np.float64)), atol=1e-6)
+    np.testing.assert_array_equal(lorentz.at_radius(np.zeros_like(v), radius), np.zeros_like(v))
 
 
 @given(data=st.data(), c=curvatures)
@@ -234,6 +244,7 @@ def test_numpy_and_torch_compute_the_same(data, c):
         lambda x, w: lorentz.exp_map0(lorentz.log_map0(x, c=c), c=c),
         lambda x, w: lorentz.radius(x, c=c),
         lambda x, w: lorentz.bound(x, limit=2.0),
+        lambda x, w: lorentz.at_radius(x, 2.0),
         lambda x, w: lorentz.midpoint(x, w, c=c),
         lambda x, w: lorentz.exp_midpoint0(x, w, limit=2.0, c=c),
     ]
@@ -267,6 +278,7 @@ def test_gradients_are_finite_at_coincident_points_and_zero_vectors(c):
         lambda x: lorentz.log_map0(x, c=c),
         lambda x: lorentz.radius(x, c=c),
         lambda x: lorentz.bound(x, limit=2.0),
+        lambda x: lorentz.at_radius(x, 2.0),
         lambda x: lorentz.midpoint(x, weights, c=c),
         lambda x: lorentz.exp_midpoint0(x, weights, limit=2.0, c=c),
     ]

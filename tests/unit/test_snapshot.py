@@ -12,6 +12,8 @@ from fakes import hierarchical_points, shop_titles, write_bundle
 from index import snapshot
 from index.candidates import CandidateIndex
 from index.documents import Documents, DocumentWriter
+from index.fusion import Fusion
+from index.lexical import FILES, LEXICAL, LexicalIndex, LexicalWriter
 from index.points import PointsWriter, load_points
 from index.snapshot import CandidateSettings, Contents, RejectSummary, Snapshot, SnapshotError
 from model.catalog import Product
@@ -30,6 +32,10 @@ PRODUCTS = [
     )
     for i, title in enumerate(TITLES)
 ]
+FUSION = Fusion(
+    method="weighted", distance_weight=11.0, lexical_weight=0.6, queries=9, metrics={"hybrid": {"nDCG@10": 0.4}}
+)
+PAYLOAD = [snapshot.POINTS, snapshot.CANDIDATES, "products.arrow", "ids.npy", *(f"{LEXICAL}/{name}" for name in FILES)]
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +54,9 @@ def fill(draft, bundle_dir):
         documents.append(PRODUCTS[:25])
         documents.append(PRODUCTS[25:])
     CandidateIndex.build(points, c=1.0, backend="flat").save(draft / snapshot.CANDIDATES)
+    terms = LexicalWriter()
+    terms.append(TITLES)
+    terms.save(draft / LEXICAL)
     snapshot.adopt_encoder(bundle_dir, draft)
     manifest = json.loads((bundle_dir / "manifest.json").read_text())
     return Contents(
@@ -64,6 +73,7 @@ def fill(draft, bundle_dir):
             queries=5,
             latency_seconds=0.001,
         ),
+        fusion=FUSION,
         catalog="sha256:0123456789ab",
         rejects=RejectSummary(count=1, reasons={"empty title": 1}),
     )
@@ -86,6 +96,8 @@ def test_a_published_snapshot_is_current_and_opens_whole(published, tmp_path):
     np.testing.assert_array_equal(opened.points, hierarchical_points(len(PRODUCTS), 8))
     assert [opened.documents.product(row) for row in range(len(PRODUCTS))] == PRODUCTS
     assert opened.manifest.rejects.reasons == {"empty title": 1}
+    assert opened.manifest.fusion == FUSION
+    assert len(LexicalIndex.load(published / LEXICAL)) == len(PRODUCTS)
     assert re.fullmatch(r"\d{8}T\d{6}-[0-9a-f]{6}", opened.manifest.id)
     assert published.name == opened.manifest.id
     assert {path.name for path in root.iterdir()} == {".lock", "CURRENT", "snapshots"}
@@ -123,7 +135,7 @@ def test_the_bundle_it_came_from_may_go(published, tmp_path, bundle_dir):
     assert Snapshot.open(place).manifest.id == place.name
 
 
-@pytest.mark.parametrize("name", [snapshot.POINTS, snapshot.CANDIDATES, "products.arrow", "ids.npy"])
+@pytest.mark.parametrize("name", PAYLOAD)
 def test_one_flipped_bit_is_found_and_the_file_named(published, name):
     path = published / name
     content = bytearray(path.read_bytes())
@@ -133,7 +145,7 @@ def test_one_flipped_bit_is_found_and_the_file_named(published, name):
         Snapshot.open(published)
 
 
-@pytest.mark.parametrize("name", [snapshot.POINTS, snapshot.CANDIDATES, "products.arrow", "ids.npy"])
+@pytest.mark.parametrize("name", PAYLOAD)
 def test_a_missing_or_shortened_file_is_named(published, name):
     path = published / name
     size = path.stat().st_size
@@ -170,14 +182,23 @@ def test_a_manifest_that_promises_other_numbers_is_refused(published):
     path.write_text(json.dumps({**manifest, "products": 61}))
     with pytest.raises(SnapshotError, match=r"61 products.*60"):
         Snapshot.open(published)
-    path.write_text(json.dumps({**manifest, "format": 2}))
-    with pytest.raises(SnapshotError, match="format 1"):
+    path.write_text(json.dumps({**manifest, "model": None}))
+    with pytest.raises(SnapshotError, match="not a snapshot manifest of format 2"):
         Snapshot.open(published)
     path.write_text(json.dumps({**manifest, "files": {}}))
     with pytest.raises(SnapshotError, match=r"does not list candidates\.faiss"):
         Snapshot.open(published)
     path.unlink()
     with pytest.raises(SnapshotError, match=r"no manifest\.json"):
+        Snapshot.open(published)
+
+
+def test_a_snapshot_of_an_older_release_is_refused_with_what_to_do(published):
+    path = published / snapshot.MANIFEST
+    manifest = json.loads(path.read_text())
+    del manifest["fusion"]
+    path.write_text(json.dumps({**manifest, "format": 1}))
+    with pytest.raises(SnapshotError, match=r"snapshot format 1, .* reads format 2; `saddle reindex` makes a new one"):
         Snapshot.open(published)
 
 

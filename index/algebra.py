@@ -1,0 +1,193 @@
+"""What an expression means in either channel: boxes that intersect, unite and exclude, and BM25 that does the same.
+
+Among hyperboloids the operators are set algebra, taken axis by axis in space components (see
+:mod:`model.hyperboloid`). Every conjunction of the normal form is one box:
+
+* AND is the intersection: the highest of the lower faces, the lowest of the upper ones, the centre in the middle. On
+  an axis where its members do not overlap, it collapses to the middle of the gap; then it contains nothing, but
+  still says which products are between them all.
+* NOT leaves nothing of what it excludes ``contained`` and adds a penalty to its distance: the *reach* r of the
+  excluded box, from its centre to its corner, times 1 + depth, where depth is 0 on the faces and 1 at the centre.
+  Outside the excluded box the penalty is 0. Of several exclusions the greatest penalty counts.
+* OR is the least of its members' distances.
+
+AND and NOT take the maximum of faces and penalties, and OR the minimum of distances, so the laws of sets hold to the
+last bit: the order, the brackets and the repetition of operands change nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from model import hyperboloid, lorentz
+from model.text import words
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from index.expression import Conjunction
+
+    Vector = NDArray[np.float32]
+    Hyperboloid = tuple[Vector, Vector]
+    """Centre and limit, (d) each."""
+
+COLLAPSED = 1e-3
+"""The limit of an intersection on an axis where its members do not overlap, in space components."""
+
+
+@dataclass(frozen=True)
+class Box:
+    """A box less the boxes it excludes: ``lo``, ``hi`` and ``centre`` (d) float32, ``excluded`` other boxes.
+
+    ``empty`` says that no point can be contained; distances are still those to ``lo`` and ``hi``.
+    """
+
+    lo: Vector
+    hi: Vector
+    centre: Vector
+    excluded: tuple[Box, ...] = ()
+    empty: bool = False
+
+    @classmethod
+    def around(cls, centre: Vector, limit: Vector) -> Self:
+        """The box of one hyperboloid; a ``limit`` of zero makes a point of it."""
+        return cls(lo=centre - limit, hi=centre + limit, centre=centre)
+
+    @classmethod
+    def between(cls, held: Sequence[Box], excluded: Sequence[Box] = ()) -> Self:
+        """The intersection of at least one box, less the boxes ``excluded``."""
+        lo = np.max([box.lo for box in held], axis=0)
+        hi = np.min([box.hi for box in held], axis=0)
+        apart = lo > hi
+        # of one box the centre is kept as it is: halving the faces' sum would round it
+        middle = held[0].centre if len(held) == 1 else np.float32(0.5) * (lo + hi)
+        swallowed = any(bool((box.lo <= lo).all() and (hi <= box.hi).all()) for box in excluded)
+        return cls(
+            lo=np.where(apart, middle - np.float32(COLLAPSED), lo),
+            hi=np.where(apart, middle + np.float32(COLLAPSED), hi),
+            centre=middle,
+            excluded=tuple(excluded),
+            empty=bool(apart.any()) or swallowed,
+        )
+
+    @property
+    def log_volume(self) -> float | None:
+        """Log-volume Σ log ℓᵢ, exclusions not taken off; None if the box has no volume."""
+        limit = 0.5 * (self.hi.astype(np.float64) - self.lo)
+        return None if self.empty or not limit.all() else float(hyperboloid.log_volume(limit))
+
+    def reach(self, *, c: float) -> float:
+        """Distance from the centre to the corner ``hi``."""
+        return float(lorentz.dist(self.centre, self.hi, c=c))
+
+    def contains(self, x: Vector) -> NDArray[np.bool_]:
+        """Which of ``x`` (K, d) lie inside, faces included, and in nothing excluded (K)."""
+        inside: NDArray[np.bool_] = np.asarray(((x >= self.lo) & (x <= self.hi)).all(axis=1))
+        for box in self.excluded:
+            inside &= ~box.contains(x)
+        return np.zeros_like(inside) if self.empty else inside
+
+    def distances(self, x: Vector, *, c: float, gamma: float) -> Vector:
+        """Containment distances of ``x`` (K, d), penalties added (K)."""
+        # Clamped once for both distances: it costs about as much as either of them.
+        p = np.minimum(np.maximum(x, self.lo), self.hi)
+        distances: Vector = lorentz.dist(x, p, c=c) + gamma * lorentz.dist(self.centre, p, c=c)
+        if self.excluded:
+            distances = distances + np.max([box.penalty(x, c=c) for box in self.excluded], axis=0)
+        return distances
+
+    def penalty(self, x: Vector, *, c: float) -> Vector:
+        """What excluding this box adds to the distances of ``x`` (K, d): reach · (1 + depth) inside, 0 outside."""
+        penalties = np.zeros(len(x), dtype=np.float32)
+        inside = np.flatnonzero(self.contains(x))
+        # a limit below the centre's last digit leaves no width to divide by
+        limit = np.maximum(np.float32(0.5) * (self.hi - self.lo), np.finfo(np.float32).tiny)
+        shares = np.abs(x[inside] - self.centre) / limit
+        penalties[inside] = self.reach(c=c) * (2.0 - np.minimum(shares.max(axis=1, initial=0.0), 1.0))
+        return penalties
+
+
+@dataclass(frozen=True)
+class Region:
+    """A union of at least one box: where the answers to an expression lie."""
+
+    boxes: tuple[Box, ...]
+
+    @classmethod
+    def of(cls, conjunctions: Sequence[Conjunction], hyperboloids: Mapping[str, Hyperboloid]) -> Self:
+        """The region of a normal form, given the hyperboloid of each of its texts."""
+        single = {text: Box.around(*found) for text, found in hyperboloids.items()}
+        return cls(
+            tuple(
+                Box.between([single[text] for text in part.positive], [single[text] for text in part.negative])
+                for part in conjunctions
+            )
+        )
+
+    @cached_property
+    def generality(self) -> float | None:
+        """Log of the sum of the boxes' volumes, None if none has any.
+
+        An upper bound of the region's own: overlaps are counted twice and exclusions not at all. Of one text it is
+        the log-volume Σ log ℓᵢ of its hyperboloid.
+        """
+        volumes = [volume for box in self.boxes if (volume := box.log_volume) is not None]
+        return float(np.logaddexp.reduce(volumes)) if volumes else None
+
+    def exclusion(self, *, c: float) -> float:
+        """The farthest reach among the excluded boxes, 0 if nothing is excluded."""
+        return max((box.reach(c=c) for part in self.boxes for box in part.excluded), default=0.0)
+
+    def contains(self, x: Vector) -> NDArray[np.bool_]:
+        """Which of ``x`` (K, d) any of the boxes contains (K)."""
+        return np.asarray(np.any([box.contains(x) for box in self.boxes], axis=0))
+
+    def distances(self, x: Vector, *, c: float, gamma: float) -> Vector:
+        """Distances of ``x`` (K, d) to the nearest of the boxes (K)."""
+        distances = self.boxes[0].distances(x, c=c, gamma=gamma)
+        for box in self.boxes[1:]:
+            distances = np.minimum(distances, box.distances(x, c=c, gamma=gamma))
+        return distances
+
+
+@dataclass(frozen=True, slots=True)
+class LexicalScores:
+    """BM25 of an expression over all rows: ``scores`` (N) float32, and whether each shares a positive word (N)."""
+
+    scores: NDArray[np.float32]
+    matched: NDArray[np.bool_]
+
+    def order(self) -> NDArray[np.float32]:
+        """Numbers (N) in the order of the scores, above 0 where a positive word is shared and 0 elsewhere."""
+        least = self.scores.min(initial=0.0)
+        return self.scores if least == 0 else np.where(self.matched, self.scores - least + np.float32(1.0), 0.0)
+
+
+def lexical_scores(conjunctions: Sequence[Conjunction], scores: Callable[[str], NDArray[np.float32]]) -> LexicalScores:
+    """The lexical channel's reading of a normal form, ``scores`` being BM25 (N) of one text.
+
+    AND is the sum and OR the greatest. NOT excludes what holds every word of its text: it loses all it scored and
+    owes what the excluded text scores, so that it comes after all that is not excluded.
+    """
+    found = [_conjunction_scores(part, scores) for part in conjunctions]
+    return LexicalScores(
+        scores=np.max([part.scores for part in found], axis=0) if len(found) > 1 else found[0].scores,
+        matched=np.any([part.matched for part in found], axis=0) if len(found) > 1 else found[0].matched,
+    )
+
+
+def _conjunction_scores(part: Conjunction, scores: Callable[[str], NDArray[np.float32]]) -> LexicalScores:
+    total = scores(part.positive[0])
+    for text in part.positive[1:]:
+        total = total + scores(text)
+    matched = total > 0
+    for text in part.negative:
+        held = np.all([scores(word) > 0 for word in words(text)], axis=0)
+        total = np.where(held, np.minimum(total, -scores(text)), total)
+    return LexicalScores(total, matched)

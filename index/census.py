@@ -1,0 +1,63 @@
+"""The census: how many of all points a region contains, found axis by axis without measuring a distance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from index.algebra import Box, Region
+
+CENSUS_UP_TO = 200_000
+"""Products up to which the census is worth its memory and its share of a search."""
+_LEVELS = 256
+_AXES_A_LOOK = 8
+_FEW = 100
+"""With a hundredth of the rows left it is cheaper to compare these exactly than all rows on more axes."""
+
+
+class Census:
+    """Counts the points of a region; safe to call from several threads at once.
+
+    Each coordinate is kept as one of 256 steps between its axis' extremes, axis by axis, a quarter of the points'
+    memory. The steps rise with the coordinates, so a row whose step lies outside a box' steps lies outside the box;
+    only the rows that no axis rules out are compared exactly. The axes on which a box is narrow for how far the
+    points spread come first.
+    """
+
+    def __init__(self, points: NDArray[np.float32]) -> None:
+        self._points = points
+        self._least = points.min(axis=0)
+        extent = points.max(axis=0) - self._least
+        # one step on an axis on which all points agree
+        self._scale = (np.float32(_LEVELS) / np.where(extent > 0, extent, np.inf)).astype(np.float32)
+        self._steps = np.ascontiguousarray(self._step(points).T)
+
+    def count(self, region: Region) -> int:
+        """How many points ``region`` contains."""
+        rows = [self._inside(box) for box in region.boxes]
+        return len(rows[0]) if len(rows) == 1 else len(np.unique(np.concatenate(rows)))
+
+    def _step(self, x: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """The step of each coordinate of ``x`` (..., d); every operation keeps the order of coordinates."""
+        return np.asarray(np.clip((x - self._least) * self._scale, 0, _LEVELS - 1), dtype=np.uint8)
+
+    def _inside(self, box: Box) -> NDArray[np.int64]:
+        """Rows of the points that ``box`` contains."""
+        if box.empty:
+            return np.empty(0, dtype=np.int64)
+        lo, hi = self._step(box.lo), self._step(box.hi)
+        width = hi - lo
+        order = np.argsort((box.hi - box.lo) * self._scale)
+        left = np.ones(len(self._points), dtype=np.bool_)
+        for start in range(0, len(order), _AXES_A_LOOK):
+            for axis in order[start : start + _AXES_A_LOOK]:
+                # unsigned: what lies below lo wraps around to more than the width
+                left &= self._steps[axis] - lo[axis] <= width[axis]
+            if np.count_nonzero(left) * _FEW <= len(left):
+                break
+        rows = np.flatnonzero(left)
+        return rows[box.contains(self._points[rows])]

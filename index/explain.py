@@ -1,0 +1,153 @@
+"""Why a product is where it is in an answer: what the towers attended to, and which axes keep it outside.
+
+Distance, axes and ``contained`` are the search's own numbers. The grid is computed after the fact, see
+:mod:`model.grid`; a search never reads it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from index.documents import UnknownProductError
+from model import hyperboloid
+from model.catalog import searchable_text
+from model.grid import grid, term_weights
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from index.search import Searcher
+    from model.catalog import Product
+    from model.grid import Attention
+
+
+@dataclass(frozen=True, slots=True)
+class QueryTerm:
+    """A term of the query: its share of the attention over all intersections, and what it has of that alone."""
+
+    term: str
+    weight: float
+    alone: float
+
+
+@dataclass(frozen=True, slots=True)
+class TitleTerm:
+    """A term of the title: its share of the title's attention, and the share of the query that it answers."""
+
+    term: str
+    weight: float
+    answers: float
+
+
+@dataclass(frozen=True, slots=True)
+class Intersection:
+    """The intersection of two query terms, by their places in the query, and the attention to it."""
+
+    first: int
+    second: int
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class AxisExcess:
+    """One axis on which a product lies outside the hyperboloid, in space components.
+
+    ``offset`` is from the centre, with its sign; ``excess`` what of it goes beyond ``limit``; ``share`` is that of
+    the squared excess of all axes.
+    """
+
+    axis: int
+    offset: float
+    limit: float
+    excess: float
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One product under one query; ``read`` is the query as it was encoded, with unknown words corrected.
+
+    The weights of ``query_terms`` sum to 1, and so do their ``alone`` with the weights of all ``intersections``, the
+    weights of ``title_terms``, what those answer, and the whole ``grid``, which has a row for every query term and a
+    column for every title term. ``intersections`` come heaviest first, ``axes`` worst first and only those outside.
+    """
+
+    query: str
+    read: str
+    product: Product
+    distance: float
+    d_out: float
+    d_in: float
+    contained: bool
+    query_terms: tuple[QueryTerm, ...]
+    intersections: tuple[Intersection, ...]
+    title_terms: tuple[TitleTerm, ...]
+    grid: tuple[tuple[float, ...], ...]
+    axes: tuple[AxisExcess, ...]
+
+
+def explain(searcher: Searcher, query: str, product_id: str) -> Explanation:
+    """Explain how the product with ``product_id`` lies to ``query``.
+
+    Raises:
+        UnknownProductError: the snapshot has no such product.
+        EmptyTextError: the query has no letter or digit.
+    """
+    snapshot, encoder = searcher.snapshot, searcher.encoder
+    row = snapshot.documents.row(product_id)
+    if row is None:
+        raise UnknownProductError(f"snapshot {snapshot.manifest.id} has no product {product_id!r}")
+    product = snapshot.documents.product(row)
+    geometry = snapshot.manifest.geometry
+    read = searcher.read(query)
+    regions = encoder.encode_queries([read])
+    point, centre, limit = snapshot.points[row], regions.centres[0], regions.limits[0]
+    outside, inside = hyperboloid.containment_parts(point, centre, limit, c=geometry.curvature)
+    attention = encoder.explain(read, searchable_text(product))  # what its point was made of
+    cells = grid(attention, c=geometry.curvature, gamma=geometry.gamma)
+    return Explanation(
+        query=query,
+        read=read,
+        product=product,
+        distance=float(outside + geometry.gamma * inside),
+        d_out=float(outside),
+        d_in=float(inside),
+        contained=bool(hyperboloid.contains(point, centre, limit)),
+        query_terms=_query_terms(attention),
+        intersections=_intersections(attention),
+        title_terms=_title_terms(attention, cells),
+        grid=tuple(tuple(line) for line in cells.tolist()),
+        axes=_axes(point, centre, limit),
+    )
+
+
+def _query_terms(attention: Attention) -> tuple[QueryTerm, ...]:
+    weights, alone = term_weights(attention.pairs).tolist(), attention.pairs.diagonal().tolist()
+    return tuple(QueryTerm(*values) for values in zip(attention.query_terms, weights, alone, strict=True))
+
+
+def _title_terms(attention: Attention, cells: NDArray[np.float32]) -> tuple[TitleTerm, ...]:
+    weights, answers = attention.title_weights.tolist(), cells.sum(axis=0).tolist()
+    return tuple(TitleTerm(*values) for values in zip(attention.title_terms, weights, answers, strict=True))
+
+
+def _intersections(attention: Attention) -> tuple[Intersection, ...]:
+    first, second = np.triu_indices(len(attention.query_terms), k=1)
+    weights = attention.pairs[first, second]
+    order = np.argsort(-weights, kind="stable")
+    columns = (values[order].tolist() for values in (first, second, weights))
+    return tuple(Intersection(*values) for values in zip(*columns, strict=True))
+
+
+def _axes(
+    point: NDArray[np.float32], centre: NDArray[np.float32], limit: NDArray[np.float32]
+) -> tuple[AxisExcess, ...]:
+    excess = np.abs(point - hyperboloid.nearest(point, centre, limit)).astype(np.float64)
+    outside = np.flatnonzero(excess)
+    worst = outside[np.argsort(-excess[outside], kind="stable")]
+    shares = excess * excess / max(float(excess @ excess), np.finfo(np.float64).tiny)
+    columns = (values[worst].tolist() for values in (point - centre, limit, excess, shares))
+    return tuple(AxisExcess(int(axis), *values) for axis, *values in zip(worst, *columns, strict=True))

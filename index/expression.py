@@ -1,0 +1,188 @@
+"""Queries as expressions: texts joined by AND, OR and NOT, and the normal form in which they are answered.
+
+An expression is a tree. Whatever it says, it can be said as a union of *conjunctions*, each of which holds some
+texts and excludes others: its disjunctive normal form. There may be at most ``MAX_BOXES`` of them, as each costs a
+search of its own, and each must hold a text: excluding alone says nothing of what to look for.
+
+Every node remembers where it was written: a character offset into a text, or a JSON pointer (RFC 6901).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import chain, product
+from typing import TYPE_CHECKING
+
+from model.text import words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_BOXES = 16
+MAX_DEPTH = 32
+"""How deep operators may be nested."""
+MAX_TEXTS = 64
+"""How many texts an expression may name, repetitions counted."""
+
+Place = int | str | None
+"""Where something was written: an offset into a text, a JSON pointer, or None if nowhere."""
+
+
+class ExpressionError(ValueError):
+    """A query that no search can be made of; ``message`` says what it does wrong, ``place`` where."""
+
+    def __init__(self, message: str, place: Place = None) -> None:
+        where = {int: f" at character {place}", str: f" at {place or '/'}"}.get(type(place), "")
+        super().__init__(f"the query{where} {message}")
+        self.message = message
+        self.place = place
+
+    @property
+    def position(self) -> int | None:
+        """The offset of the offending character, if the query was a text."""
+        return self.place if isinstance(self.place, int) else None
+
+    @property
+    def pointer(self) -> str | None:
+        """The JSON pointer to the offending part, if the query was JSON."""
+        return self.place if isinstance(self.place, str) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What a shopper would type, taken literally."""
+
+    text: str
+    place: Place = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """All of its operands at once."""
+
+    operands: tuple[Expression, ...]
+    place: Place = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """At least one of its operands."""
+
+    operands: tuple[Expression, ...]
+    place: Place = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """What its operand is not."""
+
+    operand: Expression
+    place: Place = field(default=None, compare=False)
+
+
+Expression = Text | And | Or | Not
+
+
+@dataclass(frozen=True, slots=True)
+class Conjunction:
+    """Texts to hold, of which there is at least one, and texts to exclude; each once, in the order of the alphabet."""
+
+    positive: tuple[str, ...]
+    negative: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Clause:
+    """A conjunction in the making: its texts, and where each was written."""
+
+    positive: dict[str, Place]
+    negative: dict[str, Place]
+
+    @property
+    def key(self) -> tuple[frozenset[str], frozenset[str]]:
+        return frozenset(self.positive), frozenset(self.negative)
+
+    def joined(self, other: _Clause) -> _Clause:
+        return _Clause({**other.positive, **self.positive}, {**other.negative, **self.negative})
+
+
+def texts(expression: Expression) -> list[Text]:
+    """The texts of an expression, left to right.
+
+    Raises:
+        ExpressionError: it is nested deeper than ``MAX_DEPTH`` or names more than ``MAX_TEXTS`` texts.
+    """
+    found: list[Text] = []
+    for text in _texts(expression, 0):
+        found.append(text)
+        if len(found) > MAX_TEXTS:
+            raise ExpressionError(f"names more than {MAX_TEXTS} texts; leave some out", text.place)
+    return found
+
+
+def normal_form(expression: Expression) -> tuple[Conjunction, ...]:
+    """The conjunctions whose union an expression is, each once.
+
+    Raises:
+        ExpressionError: an operand is empty, a conjunction only excludes, or there is too much of something:
+            ``MAX_DEPTH``, ``MAX_TEXTS``, ``MAX_BOXES``.
+    """
+    for text in texts(expression):
+        if not words(text.text):
+            raise ExpressionError(f"{text.text!r} has no letter or digit to search by", text.place)
+    clauses = _clauses(expression, negated=False, place=None)
+    for clause in clauses:
+        if not clause.positive:
+            raise ExpressionError(
+                "NOT only excludes: say with AND what to look for, as in `drill NOT cordless`",
+                next(iter(clause.negative.values())),
+            )
+    return tuple(Conjunction(tuple(sorted(clause.positive)), tuple(sorted(clause.negative))) for clause in clauses)
+
+
+def _texts(expression: Expression, depth: int) -> Iterator[Text]:
+    if depth > MAX_DEPTH:
+        raise too_deep(expression.place)
+    if isinstance(expression, Text):
+        yield expression
+        return
+    operands = (expression.operand,) if isinstance(expression, Not) else expression.operands
+    if not operands:
+        raise ExpressionError("has an operator without an operand", expression.place)
+    for operand in operands:
+        yield from _texts(operand, depth + 1)
+
+
+def too_deep(place: Place) -> ExpressionError:
+    """The error of what is nested deeper than ``MAX_DEPTH``."""
+    return ExpressionError(f"nests operators more than {MAX_DEPTH} deep; write it flatter", place)
+
+
+def _clauses(expression: Expression, *, negated: bool, place: Place) -> list[_Clause]:
+    """Clauses of the expression, or of its negation; ``place`` is that of the NOT around it."""
+    if isinstance(expression, Text):
+        here = {expression.text: place if negated else expression.place}
+        return [_Clause({}, here) if negated else _Clause(here, {})]
+    if isinstance(expression, Not):
+        return _clauses(expression.operand, negated=not negated, place=expression.place)
+    parts = [_clauses(operand, negated=negated, place=place) for operand in expression.operands]
+    # De Morgan: a negated AND is the union of its negated operands, and the other way round
+    if isinstance(expression, Or) is not negated:
+        return _distinct(chain.from_iterable(parts), expression.place)
+    joined = parts[0]
+    for part in parts[1:]:
+        joined = _distinct((left.joined(right) for left, right in product(joined, part)), expression.place)
+    return joined
+
+
+def _distinct(clauses: Iterator[_Clause], place: Place) -> list[_Clause]:
+    found: dict[tuple[frozenset[str], frozenset[str]], _Clause] = {}
+    for clause in clauses:
+        found.setdefault(clause.key, clause)
+    if len(found) > MAX_BOXES:
+        raise ExpressionError(
+            f"comes to {len(found)} alternatives once its brackets are multiplied out; at most {MAX_BOXES} can be "
+            "searched",
+            place,
+        )
+    return list(found.values())

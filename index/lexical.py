@@ -1,0 +1,172 @@
+"""The lexical channel: BM25 over the words of the same text that the encoder sees.
+
+Words are those of :func:`model.text.words`, stemmed by the English Snowball stemmer, which leaves other scripts as they
+are. Nothing is a stop word: in a product's title ``in`` is a unit, and what is everywhere weighs next to nothing
+anyway. A query's words that the catalogue lacks are corrected (:mod:`index.spelling`), and two words that the catalogue
+also writes as one (``dish washer``) count as that one too.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from itertools import pairwise
+from typing import TYPE_CHECKING, Self
+
+import bm25s
+import numpy as np
+import Stemmer
+
+from index.spelling import DELETIONS, WORDS, Spelling
+from model.text import words
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+LEXICAL = "lexical"
+LEXICAL_CANDIDATES = 200
+"""Products of highest BM25 that join the candidates of a hybrid search, at least."""
+
+_BM25_FILES = {
+    "data_name": "scores.npy",
+    "indices_name": "rows.npy",
+    "indptr_name": "starts.npy",
+    "vocab_name": "terms.json",
+    "params_name": "bm25.json",
+}
+FILES = (*_BM25_FILES.values(), WORDS, DELETIONS)
+"""Names of all files of a lexical index."""
+
+_K1 = 0.6
+"""Saturation: less than the usual 1.2 to 2, as a word that a title repeats says little more."""
+_B = 0.75
+_SHORTEST_JOIN = 4
+
+
+class LexicalWriter:
+    """Collects texts in row order, then writes their index."""
+
+    def __init__(self) -> None:
+        self._stemmer = _stemmer()
+        self._terms: dict[str, int] = {}
+        self._term_of_word: dict[str, int] = {}
+        self._counts: Counter[str] = Counter()
+        self._rows: list[array[int]] = []
+
+    def append(self, texts: Iterable[str]) -> None:
+        """Add ``texts``, in row order."""
+        for text in texts:
+            found = words(text)
+            self._counts.update(found)
+            self._rows.append(array("I", map(self._term, found)))
+
+    def save(self, directory: Path) -> None:
+        """Index what was added, one row at least, and write it to ``directory``, which is made."""
+        index = bm25s.BM25(k1=_K1, b=_B, method="lucene")
+        index.index((self._rows, self._terms), create_empty_token=False, show_progress=False)
+        index.save(directory, show_progress=False, allow_pickle=False, **_BM25_FILES)
+        Spelling.learn(self._counts).save(directory)
+
+    def _term(self, word: str) -> int:
+        term = self._term_of_word.get(word)
+        if term is None:
+            term = self._terms.setdefault(self._stemmer.stemWord(word), len(self._terms))
+            self._term_of_word[word] = term
+        return term
+
+
+class LexicalIndex:
+    """BM25 of every row of a snapshot; safe to use from several threads at once."""
+
+    def __init__(self, index: bm25s.BM25, spelling: Spelling) -> None:
+        self._index = index
+        self._spelling = spelling
+
+    @classmethod
+    def load(cls, directory: Path) -> Self:
+        """Map what :class:`LexicalWriter` wrote into memory.
+
+        Raises:
+            ValueError: the files are not such an index.
+        """
+        try:
+            index = bm25s.BM25.load(directory, mmap=True, allow_pickle=False, show_progress=False, **_BM25_FILES)
+            return cls(index, Spelling.load(directory))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{directory} holds no lexical index: {error}") from error
+
+    def __len__(self) -> int:
+        return int(self._index.scores["num_docs"])
+
+    def corrected(self, text: str, *, knows: Callable[[str], bool] = lambda _: False) -> str:
+        """``text`` with every word that the catalogue lacks corrected, or as it is if there is none to correct.
+
+        A word that the catalogue lacks and its neighbour become one where the catalogue has them as one. What the
+        reader ``knows`` of itself is left alone: shoppers have words that no title has.
+        """
+        found = words(text)
+        corrected = self._correct(found, knows)
+        return text if corrected == found else " ".join(corrected)
+
+    def scores(self, text: str) -> NDArray[np.float32]:
+        """BM25 (N) of every row for the corrected ``text``, float32; 0 where they share no word."""
+        found = self._correct(words(text))
+        known = self._index.vocab_dict
+        terms = [term for term in _stems(found) if term in known]
+        terms += [term for term in _stems(_joins(found)) if term in known]
+        scores: NDArray[np.float32] = self._index.get_scores_from_ids(self._index.get_tokens_ids(terms))
+        return scores
+
+    def search(self, text: str, count: int) -> NDArray[np.int64]:
+        """Up to ``count`` rows (K) that share a word with the corrected ``text``, the highest BM25 first."""
+        return best(self.scores(text), count)
+
+    def _correct(self, found: Sequence[str], knows: Callable[[str], bool] = lambda _: False) -> list[str]:
+        corrected: list[str] = []
+        rest = list(reversed(found))
+        while rest:
+            word = rest.pop()
+            if rest and (joined := self._joined(word, rest[-1])):
+                corrected.append(joined)
+                rest.pop()
+            else:
+                corrected += [word] if self._knows(word) or knows(word) else self._spelling.corrected(word)
+        return corrected
+
+    def _joined(self, first: str, second: str) -> str | None:
+        """Two words as one, if the catalogue has that one and lacks one of the two."""
+        for joined in _joins((first, second)):
+            if self._knows(joined) and not (self._knows(first) and self._knows(second)):
+                return joined
+        return None
+
+    def _knows(self, word: str) -> bool:
+        return _stemmer().stemWord(word) in self._index.vocab_dict
+
+
+def best(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+    """Up to ``count`` rows of positive ``scores`` (N), the highest first, equal scores by row."""
+    kept = np.flatnonzero(scores > 0)
+    if len(kept) > count:
+        # every row that scores as the last of them does: which of those are taken is the row number's to say
+        kept = kept[scores[kept] >= np.partition(scores[kept], -count)[-count]]
+    return kept[np.lexsort((kept, -scores[kept]))][:count]
+
+
+def _joins(found: Sequence[str]) -> list[str]:
+    """Neighbouring words written as one, but not numbers and nothing short."""
+    pairs = [first + second for first, second in pairwise(found)]
+    return [joined for joined in pairs if len(joined) >= _SHORTEST_JOIN and joined.isalpha()]
+
+
+def _stems(found: Sequence[str]) -> list[str]:
+    stems: list[str] = _stemmer().stemWords(found)
+    return stems
+
+
+def _stemmer() -> Stemmer.Stemmer:
+    """A new one each time: it costs microseconds, and none may be shared between threads."""
+    return Stemmer.Stemmer("english")

@@ -1,0 +1,60 @@
+"""What a search gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from model.catalog import Product
+
+Mode = Literal["hybrid", "hyperboloid", "lexical"]
+"""Which channels find and order the hits: both, or one of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One product of an answer.
+
+    ``score`` is what ordered it, higher is better: the negated distance, BM25, or both fused. ``distance`` is the
+    containment distance and ``contained`` whether the product lies in the query's region, in every mode.
+    """
+
+    product: Product
+    score: float
+    distance: float
+    contained: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """How many products the region contains: exactly, or at least."""
+
+    value: int
+    relation: Literal["eq", "gte"]
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Seconds that each stage of one search took."""
+
+    encode: float
+    candidates: float
+    rerank: float
+    fetch: float
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """An answer: one page of hits, best first, and what it was found with.
+
+    ``generality`` is the log-volume of the query's region, None if it has none: a point, or members of an AND apart.
+    """
+
+    hits: tuple[Hit, ...]
+    total: Total
+    mode: Mode
+    generality: float | None
+    snapshot: str
+    model: str
+    timings: Timings
