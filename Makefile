@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 DEMO ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench clean
+.PHONY: help setup demo test check format bench compare clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,9 +35,14 @@ format: $(READY) ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(READY) ## Measure on Home Depot (DATA=folder with products.csv.gz and judgments.csv.gz)
+bench: $(READY) ## Measure on Home Depot, three seeds (DATA=folder with products.csv.gz and judgments.csv.gz)
 	@test -n "$(DATA)" || { echo "make bench needs DATA=folder with products.csv.gz and judgments.csv.gz; see docs/benchmarks.md"; exit 2; }
-	$(BIN)/python benchmarks/homedepot.py --data $(DATA) --out benchmarks/homedepot.json
+	$(BIN)/python -m benchmarks.homedepot --data $(DATA) --out benchmarks/homedepot.json
+
+compare: $(READY) ## Measure ANTHEM beside its twins and other systems (DATA=folder with homedepot/ and flipkart/)
+	@test -n "$(DATA)" || { echo "make compare needs DATA=folder with homedepot/ and flipkart/; see docs/benchmarks.md"; exit 2; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cpu,train,dev,compare]'
+	$(BIN)/python -m benchmarks.compare --data $(DATA) --out benchmarks/compare.d
 
 clean: ## Remove .venv and everything generated
 	rm -rf $(VENV) var .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,4 +1,4 @@
-"""Train, index and search the Home Depot set, and measure all of it: ``make bench DATA=folder``.
+"""Train, index and search the Home Depot set with several seeds, and measure all of it: ``make bench DATA=folder``.
 
 The folder holds ``products.csv.gz`` (product_id, title) and ``judgments.csv.gz`` (query, product_id, relevance). Every
 step is the command that a user would type; queries of the test split are neither trained nor tuned on.
@@ -10,19 +10,31 @@ import argparse
 import csv
 import gzip
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
 
-PACKAGES = ("torch", "numpy", "faiss-cpu", "onnxruntime", "ir-measures", "saddle")
+from benchmarks.faithfulness import faithfulness
+from benchmarks.provenance import commit, machine, versions
+from benchmarks.regions import regions
+from benchmarks.robustness import robustness
+from index.search import Mode, Searcher
+from index.snapshot import current
+from model.catalog import Rejects, read_judgments, split_of
+from model.metrics import grade
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PACKAGES = ("torch", "numpy", "faiss-cpu", "bm25s", "onnxruntime", "ir-measures", "saddle")
+PRODUCTS, JUDGMENTS = "products.csv.gz", "judgments.csv.gz"
+MODES = get_args(Mode)
 WARM_UP = 50
 
 
@@ -31,49 +43,103 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with products.csv.gz and judgments.csv.gz")
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
-    parser.add_argument("--minutes", type=float, default=14.0, help="training budget")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--work", type=Path, help="folder that keeps the model for later runs; by default temporary")
+    parser.add_argument("--minutes", type=float, default=25.0, help="training budget of each seed")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--work", type=Path, help="folder that keeps models for later runs; by default temporary")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         work = asked.work or Path(temporary)
-        report = measure(asked.data, work, minutes=asked.minutes, seed=asked.seed)
+        runs = [measure(asked.data, work / f"seed-{s}", minutes=asked.minutes, seed=s) for s in asked.seeds]
+        alone = without_judgments(asked.data, work / "catalogue", minutes=asked.minutes, seed=asked.seeds[0])
+        report = {
+            "benchmark": "homedepot",
+            "command": f"make bench DATA=… (minutes {asked.minutes:g}, seeds {asked.seeds})",
+            "measured": datetime.now(UTC).isoformat(timespec="seconds"),
+            "commit": commit(),
+            "machine": machine(),
+            "versions": versions(PACKAGES),
+            "seeds": asked.seeds,
+            "test": spread([run["evaluate"]["test"] for run in runs]),
+            "regions": spread([run["regions"] for run in runs]),
+            "robustness": spread([run["robustness"] for run in runs]),
+            "faithfulness": spread([{"share": run["faithfulness"]["share"]} for run in runs]),
+            "runs": runs,
+            "without_judgments": alone,
+            "latency": latency(work / f"seed-{asked.seeds[0]}" / "index", asked.data / JUDGMENTS),
+        }
     asked.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(report, indent=2))
+    print(json.dumps({name: report[name] for name in ("test", "regions", "robustness", "latency")}, indent=2))
 
 
 def measure(data: Path, work: Path, *, minutes: float, seed: int) -> dict[str, Any]:
-    """Train, index, evaluate and time; everything measured, by step."""
-    products, judgments = data / "products.csv.gz", data / "judgments.csv.gz"
+    """Train with one seed, index and evaluate; everything measured, by step."""
+    work.mkdir(parents=True, exist_ok=True)
+    products, judgments = data / PRODUCTS, data / JUDGMENTS
     model, index = work / "model", work / "index"
-    trained = train(model, work / "trained.json", products, judgments, minutes=minutes, seed=seed)
-    indexed = saddle("reindex", "--model", model, "--catalog", products, "--out", index)
+    trained = train(
+        model, work / "trained.json", "--catalog", products, "--interactions", judgments, minutes=minutes, seed=seed
+    )
+    indexed = saddle("reindex", "--model", model, "--catalog", products, "--judgments", judgments, "--out", index)
     del indexed["directory"]  # where it happened to be
-    evaluated = {
-        split: saddle("evaluate", "--index", index, "--judgments", judgments, "--split", split)
-        for split in ("dev", "test")
-    }
+    evaluated = {split: by_mode(index, judgments, split) for split in ("dev", "test")}
+    judged = [j for j in read_judgments(judgments, Rejects()) if split_of(j.query) == "test"]
+    grades: dict[str, dict[str, int]] = defaultdict(dict)
+    for judgment in judged:
+        grades[judgment.query][judgment.product_id] = grade(judgment.relevance)
+    searcher = Searcher.open(current(index))
+    try:
+        return {
+            "seed": seed,
+            "train": trained,
+            "reindex": indexed,
+            "evaluate": evaluated,
+            "regions": regions(searcher, grades),
+            "robustness": robustness(searcher, judged),
+            "faithfulness": faithfulness(searcher, grades),
+        }
+    finally:
+        searcher.close()
+
+
+def without_judgments(data: Path, work: Path, *, minutes: float, seed: int) -> dict[str, Any]:
+    """The same from the catalogue alone: pseudo-queries to train on, and reciprocal rank to fuse by."""
+    work.mkdir(parents=True, exist_ok=True)
+    model, index = work / "model", work / "index"
+    trained = train(model, work / "trained.json", "--catalog", data / PRODUCTS, minutes=minutes, seed=seed)
+    saddle("reindex", "--model", model, "--catalog", data / PRODUCTS, "--out", index)
+    return {"train": trained, "evaluate": {"test": by_mode(index, data / JUDGMENTS, "test")}}
+
+
+def by_mode(index: Path, judgments: Path, split: str) -> dict[str, Any]:
+    """The metrics of each way to search."""
     return {
-        "benchmark": "homedepot",
-        "command": f"make bench DATA=… (minutes {minutes:g}, seed {seed})",
-        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit(),
-        "machine": machine(),
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
-        "seed": seed,
-        "train": trained,
-        "reindex": indexed,
-        "evaluate": evaluated,
-        "latency": latency(index, judgments),
+        mode: saddle("evaluate", "--index", index, "--judgments", judgments, "--split", split, "--mode", mode)[
+            "metrics"
+        ]
+        for mode in MODES
     }
 
 
-def train(model: Path, record: Path, products: Path, judgments: Path, **options: object) -> dict[str, Any]:
+def spread(reports: Sequence[Any]) -> Any:
+    """Mean and sample standard deviation of every number that reports of one shape have; what is none stays out."""
+    first = reports[0]
+    if isinstance(first, dict):
+        return {
+            key: spread([report[key] for report in reports])
+            for key, value in first.items()
+            if isinstance(value, (dict, list, float, int)) and key != "seed"
+        }
+    if isinstance(first, list):
+        return [spread(parts) for parts in zip(*reports, strict=True)]
+    return {"mean": statistics.mean(reports), "std": statistics.stdev(reports) if len(reports) > 1 else None}
+
+
+def train(model: Path, record: Path, *data: object, **options: object) -> dict[str, Any]:
     """Train, or take the model that an earlier run with the same options left; what is known of it either way."""
     if not record.exists():
         began = time.perf_counter()
         words = [word for name, value in options.items() for word in (f"--{name}", value)]
-        manifest = saddle("train", "--catalog", products, "--interactions", judgments, "--out", model, *words)
+        manifest = saddle("train", *data, "--out", model, *words)
         made = {
             "options": options,
             "commit": commit(),
@@ -97,53 +163,32 @@ def saddle(*words: object) -> dict[str, Any]:
 
 def latency(root: Path, judgments: Path) -> dict[str, Any]:
     """Milliseconds of ``Searcher.search`` and its stages: one thread, one test query at a time, ten hits."""
-    from index.search import Searcher
-    from index.snapshot import current
-    from model.catalog import split_of
-
     with gzip.open(judgments, "rt", encoding="utf-8") as file:
         queries = sorted({row["query"] for row in csv.DictReader(file) if split_of(row["query"]) == "test"})
     searcher = Searcher.open(current(root), threads=1)
     for query in queries[:WARM_UP]:
         searcher.search(query)
-    whole, stages = [], []
-    for query in queries:
-        began = time.perf_counter()
-        result = searcher.search(query)
-        whole.append(time.perf_counter() - began)
-        stages.append(result.timings)
+    timed = {}
+    for mode in MODES:
+        whole, stages = [], []
+        for query in queries:
+            began = time.perf_counter()
+            result = searcher.search(query, mode=mode)
+            whole.append(time.perf_counter() - began)
+            stages.append(result.timings)
+        timed[mode] = {
+            "search_ms": percentiles(whole),
+            **{f"{stage}_ms": percentiles([getattr(timings, stage) for timings in stages])
+               for stage in ("encode", "candidates", "rerank", "fetch")},
+        }  # fmt: skip
     searcher.close()
-    return {
-        "queries": len(queries),
-        "search_ms": percentiles(whole),
-        **{f"{stage}_ms": percentiles([getattr(timings, stage) for timings in stages])
-           for stage in ("encode", "candidates", "rerank", "fetch")},
-    }  # fmt: skip
+    return {"queries": len(queries), **timed}
 
 
 def percentiles(seconds: list[float]) -> dict[str, float]:
     """Median, 95th and 99th percentile, in milliseconds."""
     cuts = statistics.quantiles(seconds, n=100)
     return {"median": round(1e3 * cuts[49], 3), "p95": round(1e3 * cuts[94], 3), "p99": round(1e3 * cuts[98], 3)}
-
-
-def commit() -> str:
-    """The commit measured, with a mark if the tree differs from it."""
-    described = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"], check=True, stdout=subprocess.PIPE, text=True
-    )
-    return described.stdout.strip()
-
-
-def machine() -> dict[str, Any]:
-    """What it ran on."""
-    names = [
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        if line.startswith("model name")
-    ]
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {"cpu": names[0] if names else platform.processor(), "cores": os.cpu_count(), "memory_gib": memory >> 30}
 
 
 if __name__ == "__main__":

@@ -54,6 +54,95 @@ def homedepot() -> str:
     return "\n".join(lines)
 
 
+def compare_rank() -> str:
+    """All systems in the rank protocol."""
+    columns = {
+        "nDCG@3": "nDCG@3",
+        "nDCG@5": "nDCG@5",
+        "nDCG@10": "nDCG@10",
+        "MAP": "AP(rel=4)",
+        "MRR": "RR(rel=4)",
+        "parameters": "parameters",
+        "minutes": "seconds",
+    }
+    return _compared("rank", columns)
+
+
+def compare_retrieve() -> str:
+    """All systems in the retrieve protocol."""
+    columns = {
+        "R@10": "R(rel=4)@10",
+        "R@100": "R(rel=4)@100",
+        "RR@100": "RR(rel=4)@100",
+        "nDCG@10": "nDCG@10",
+        "re-ranks": "re_ranks",
+    }
+    return _compared("retrieve", columns)
+
+
+def compare_dims() -> str:
+    """ANTHEM and its twins in few dimensions and in many."""
+    systems = [row for row in _report("compare")["systems"] if row["data"] == "homedepot" and row["dim"]]
+    metrics = {"R@10": ("retrieve", "R(rel=4)@10"), "nDCG@10, rank": ("rank", "nDCG@10")}
+    dims = sorted({row["dim"] for row in systems})
+    lines = [_row("metric", "system", *(f"d = {dim}" for dim in dims)), _row(*["---"] * (2 + len(dims)))]
+    for title, (protocol, metric) in metrics.items():
+        for system in dict.fromkeys(row["system"] for row in systems):
+            found = {row["dim"]: row["test"][protocol][metric] for row in systems if row["system"] == system}
+            lines.append(_row(title, system, *(_spread(found[dim]) if dim in found else "" for dim in dims)))
+    return "\n".join(lines)
+
+
+def compare_flipkart() -> str:
+    """Hierarchy in Flipkart's category tree: what a radius and a volume tell of the depth, and what names find."""
+    columns = {
+        "radius, products": "depth_radius_products",
+        "radius, paths": "depth_radius_paths",
+        "radius, names": "depth_radius_names",
+        "log-volume, paths": "depth_volume_paths",
+        "log-volume, names": "depth_volume_names",
+        "found@10": "found@10",
+        "found@100": "found@100",
+    }
+    lines = [_row("system", "d", *columns), _row(*["---"] * (2 + len(columns)))]
+    for row in _report("compare")["systems"]:
+        if row["data"] == "flipkart":
+            figures = (_spread(row["measures"][name]) for name in columns.values())
+            lines.append(_row(row["system"], row["dim"], *figures))
+    return "\n".join(lines)
+
+
+def _compared(protocol: str, columns: dict[str, str]) -> str:
+    """One line a system, best first by the last nDCG@10; of swept systems the largest dimension."""
+    rows: dict[str, dict[str, Any]] = {}
+    for row in _report("compare")["systems"]:
+        if row["data"] == "homedepot" and (row["dim"] or 0) >= (rows.get(row["system"], row)["dim"] or 0):
+            rows[row["system"]] = row
+    best_first = sorted(rows.values(), key=lambda row: -row["test"][protocol]["nDCG@10"]["mean"])
+    lines = [_row("system", *columns), _row(*["---"] * (1 + len(columns)))]
+    lines += [_row(row["system"], *(_cell(row, protocol, name) for name in columns.values())) for row in best_first]
+    return "\n".join(lines)
+
+
+def _cell(row: dict[str, Any], protocol: str, name: str) -> str:
+    if name == "parameters":
+        return f"{row[name] / 1e6:.1f} M" if row[name] else ""
+    if name == "seconds":
+        return f"{row[name]['mean'] / 60:.1f}" if row[name]["mean"] else ""
+    return (row[name] or "") if name == "re_ranks" else _spread(row["test"][protocol][name])
+
+
+def _spread(figure: dict[str, float | None]) -> str:
+    """Mean and standard deviation over seeds, or the one figure there is."""
+    if figure["std"] is None:
+        return f"{figure['mean']:.3f}"
+    return f"{figure['mean']:.3f} ± {figure['std']:.3f}"
+
+
+def _row(*cells: object) -> str:
+    return f"| {' | '.join(map(str, cells))} |"
+
+
 def _figures(metrics: dict[str, float], *names: str) -> str:
     return " / ".join(f"{metrics[name]:.3f}" for name in names)
 
@@ -63,7 +152,13 @@ def _report(name: str) -> dict[str, Any]:
     return report
 
 
-TABLES = {"homedepot": homedepot}
+TABLES = {
+    "homedepot": homedepot,
+    "compare_rank": compare_rank,
+    "compare_retrieve": compare_retrieve,
+    "compare_dims": compare_dims,
+    "compare_flipkart": compare_flipkart,
+}
 
 if __name__ == "__main__":
     main()

@@ -1,0 +1,66 @@
+"""Run the cells that have no record yet, then write what all of them say together.
+
+The folder holds ``homedepot/products.csv.gz`` (product_id, title), ``homedepot/judgments.csv.gz`` (query, product_id,
+relevance) and ``flipkart/products.csv.gz`` (product_id, title, category_path). A run that is stopped goes on with the
+next cell; delete a cell's record to have it measured again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import json
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from benchmarks.compare.cells import Bench, Budget, every_cell
+from benchmarks.compare.report import collect
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the comparison."""
+    asked = _parser().parse_args(arguments)
+    seeds = [int(seed) for seed in asked.seeds.split(",")]
+    cells = [cell for cell in every_cell(seeds) if fnmatch.fnmatch(cell.name, asked.cells)]
+    if not cells:
+        sys.exit(f"no cell is called {asked.cells}; there are: {', '.join(cell.name for cell in every_cell(seeds))}")
+    torch.set_num_threads(asked.threads)
+    budget = Budget(minutes=asked.minutes, flipkart_minutes=asked.flipkart_minutes, threads=asked.threads)
+    bench = Bench(asked.data, asked.out, budget, report=lambda line: _say(f"    {line}"))
+    for number, cell in enumerate(cells, start=1):
+        head = f"[{number}/{len(cells)}] {cell.name}"
+        if (reason := bench.lacks(cell)) is not None:
+            _say(f"{head}: skipped, {reason}")
+            continue
+        _say(head)
+        began = time.monotonic()
+        bench.run(cell)
+        _say(f"    {bench.path(cell)}, after {time.monotonic() - began:.0f} s")
+    summary = asked.out.with_suffix(".json")
+    summary.write_text(json.dumps(collect(asked.out), indent=2) + "\n", encoding="utf-8")
+    _say(f"{summary} tells them all")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.compare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder with homedepot/ and flipkart/")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/compare.d"), help="folder of the cells' records")
+    parser.add_argument("--cells", default="*", help="run only the cells whose name fits: 'knrm-*', '*-s0'")
+    parser.add_argument("--minutes", type=float, default=8.0, help="budget of a cell, dev evaluations included")
+    parser.add_argument("--flipkart-minutes", type=float, default=2.5, help="the same for cells on Flipkart")
+    parser.add_argument("--seeds", default="0,1,2", help="seeds, with commas between")
+    parser.add_argument("--threads", type=int, default=2, help="threads of a cell")
+    return parser
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()
