@@ -17,7 +17,7 @@ from model.text import TermBatch, words
 from model.training.pseudo import answers, cut_for_split, typed_by_hand
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -66,7 +66,8 @@ class BatchSource:
         self._seed = seed
         self._shape = shape
         self._tokenizer = tokenizer
-        self._graded: Sequence[tuple[str, Grades]] = list(examples.train.items())
+        self._graded: Mapping[str, Grades] = examples.train
+        self._judged = list(examples.train)
         self._titles = tokenizer.titles(examples.texts)
         limit = tokenizer.vocabulary.max_title_terms
         self._titles_with: dict[str, set[int]] = defaultdict(set)
@@ -79,22 +80,23 @@ class BatchSource:
         """Draw batch ``number``."""
         rng = random.Random(f"{self._seed}/{number}")
         shape = self._shape
-        judged = self._draw_judged(rng)
+        judged = rng.sample(self._judged, min(shape.judged, len(self._judged)))
         pseudo_count = shape.pseudo + shape.judged - len(judged)
         pseudo = cut_for_split(self._title_words, rng, count=pseudo_count, split="train")
         columns: dict[int, int] = {}
-        for row in [row for _, graded in judged for row in graded] + [row for row, _ in pseudo]:
+        for row in [row for query in judged for row in self._some_products(query, rng)] + [row for row, _ in pseudo]:
             columns.setdefault(row, len(columns))
         gains = np.zeros((len(judged) + len(pseudo), len(columns)), dtype=np.float32)
         grades = np.full((len(judged), len(columns)), -1, dtype=np.int8)
-        for i, (_, graded) in enumerate(judged):
-            for row, grade in graded.items():
-                grades[i, columns[row]] = grade
+        for i, query in enumerate(judged):
+            graded = self._graded[query]
+            for row in graded.keys() & columns.keys():  # another query may have brought along an answer of this one
+                grades[i, columns[row]] = graded[row]
         gains[: len(judged)] = np.where(grades >= 0, GAINS[grades], 0.0)
         queries = [query for _, query in pseudo]
         gains[len(judged) :] = answers(queries, [self._title_words[row] for row in columns])
-        asked = [words(text) for text, _ in judged] + [query.words for query in queries]
-        typed = [" ".join(typed_by_hand(words(text), rng)) for text, _ in judged]
+        asked = [words(text) for text in judged] + [query.words for query in queries]
+        typed = [" ".join(typed_by_hand(words(text), rng)) for text in judged]
         batch = self._tokenizer.queries(typed + [query.text for query in queries])
         dropout = np.random.default_rng((self._seed, number))
         terms = batch.terms.copy()
@@ -112,13 +114,10 @@ class BatchSource:
         postings = sorted((self._titles_with.get(word, set()) for word in asked), key=len)
         return len(set.intersection(*postings)) if postings else 0
 
-    def _draw_judged(self, rng: random.Random) -> list[tuple[str, Grades]]:
-        """Judged queries, each with at most ``products_per_query`` of its products."""
-        drawn = []
-        for query, graded in rng.sample(self._graded, min(self._shape.judged, len(self._graded))):
-            rows = rng.sample(list(graded), min(self._shape.products_per_query, len(graded)))
-            drawn.append((query, {row: graded[row] for row in rows}))
-        return drawn
+    def _some_products(self, query: str, rng: random.Random) -> list[int]:
+        """At most ``products_per_query`` of a judged query's products."""
+        graded = self._graded[query]
+        return rng.sample(list(graded), min(self._shape.products_per_query, len(graded)))
 
     def _titles_of(self, rows: NDArray[np.int64], dropout: np.random.Generator) -> TermBatch:
         """The titles of ``rows``, with the features of the terms that they use."""
