@@ -37,7 +37,7 @@ OWN_WEIGHT = 0.2
 """Weight of ranking a judged query's own products, its nearest rivals, over ranking all of the batch."""
 CONTAINMENT_WEIGHT = 0.3
 MEMBERSHIP_WEIGHT = 0.3
-OUTSIDE_WEIGHT = 1.5
+OUTSIDE_WEIGHT = 2.5
 """What keeping products out counts in membership, over what taking answers in does."""
 BREADTH_WEIGHT = 0.2
 
@@ -108,7 +108,7 @@ class Objective:
         return (
             CONTAINMENT_WEIGHT * listwise(-queries.scale[drawn] * distances, gains)
             + MEMBERSHIP_WEIGHT * membership(excess, inside, outside, outside_weight=OUTSIDE_WEIGHT)
-            + BREADTH_WEIGHT * (1.0 - correlation(log_volume(limits), holding.log1p()))
+            + BREADTH_WEIGHT * _disorder(log_volume(limits), holding.log1p(), drawn < len(batch.grades))
         )
 
     def _queries(self, texts: TermBatch) -> _Queries:
@@ -139,6 +139,12 @@ class Objective:
             )
         ]
         return torch.cat(groups)[torch.from_numpy(np.argsort(order))]
+
+
+def _disorder(volumes: Tensor, holding: Tensor, judged: Tensor) -> Tensor:
+    """One less the correlation of volumes (R) and how many titles hold the queries' words, among each kind of query."""
+    kinds = [kind for kind in (judged, ~judged) if kind.any()]
+    return torch.stack([1.0 - correlation(volumes[kind], holding[kind]) for kind in kinds]).mean()
 
 
 def _ranking(scores: Tensor, batch: Batch) -> Tensor:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from model.encoders import Anthem, EncoderConfig
 from model.text import Terms, Tokenizer, Vocabulary
-from model.training import checkpoint
+from model.training import breadth, checkpoint
 from model.training.batches import BatchShape, BatchSource
 from model.training.dev import DevSet
 from model.training.objective import Objective
@@ -127,6 +127,7 @@ class Trainer:
                 max_title_terms=vocabulary.max_title_terms,
             )
         )
+        breadth.start(self.model, self.tokenizer, examples.texts)
         self._dev = DevSet(examples, self.tokenizer, seed=recipe.seed)
         self._state = _State()
         self._best: dict[str, Tensor] = _copy(self.model)
