@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
 import os
 import shutil
 from contextlib import contextmanager
@@ -19,13 +18,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from index import lexical
 from index.documents import IDS, PRODUCTS, Documents
 from index.fusion import Fusion
 from index.points import load_points
-from model import bundle
+from model import bundle, manifests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -162,17 +161,10 @@ def read_manifest(directory: Path) -> Manifest:
     path = directory / MANIFEST
     if not path.is_file():
         raise SnapshotError(f"{directory} is not a snapshot: it has no {MANIFEST}; `saddle reindex` makes one")
-    content = path.read_bytes()
     try:
-        manifest = Manifest.model_validate_json(content)
-    except ValidationError as error:
-        if any(fault["loc"] == ("format",) for fault in error.errors()):
-            found = json.loads(content)["format"]
-            raise SnapshotError(
-                f"{path} is of snapshot format {found!r}, and this release reads format {FORMAT}; `saddle reindex` "
-                "makes a new one"
-            ) from error
-        raise SnapshotError(f"{path} is not a snapshot manifest of format {FORMAT}: {error}") from error
+        manifest = manifests.read(path, Manifest, artefact="snapshot", release_format=FORMAT, remedy="`saddle reindex`")
+    except ValueError as error:
+        raise SnapshotError(str(error)) from error
     missing = sorted({*_PAYLOAD} - manifest.files.keys())
     if missing:
         raise SnapshotError(f"{path} does not list {', '.join(missing)}; rebuild with `saddle reindex`")

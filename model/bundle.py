@@ -8,10 +8,11 @@ version is a hash of what it holds, so two bundles of one version are the same e
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
+
+from model import manifests
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,17 +86,10 @@ def load_manifest(directory: Path) -> Manifest:
     path = directory / MANIFEST
     if not path.is_file():
         raise BundleError(f"{directory} is not an encoder bundle: it has no {MANIFEST}; `saddle train` makes one")
-    content = path.read_bytes()
     try:
-        manifest = Manifest.model_validate_json(content)
-    except ValidationError as error:
-        if any(fault["loc"] == ("format",) for fault in error.errors()):
-            found = json.loads(content)["format"]
-            raise BundleError(
-                f"{path} is of bundle format {found!r}, and this release reads format {FORMAT}; `saddle train` makes "
-                "a new one"
-            ) from error
-        raise BundleError(f"{path} is not a manifest of bundle format {FORMAT}: {error}") from error
+        manifest = manifests.read(path, Manifest, artefact="bundle", release_format=FORMAT, remedy="`saddle train`")
+    except ValueError as error:
+        raise BundleError(str(error)) from error
     for name in _PAYLOAD:
         if not (directory / name).is_file():
             raise BundleError(f"bundle {manifest.version} in {directory} lacks {name}")

@@ -113,7 +113,7 @@ class Presence(nn.Module):
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
-        self.log_slack = nn.Parameter(torch.full((config.presence,), _FIRST_SLACK))
+        self.raw_slack = nn.Parameter(torch.full((config.presence,), _FIRST_SLACK))  # softplus makes it the slack
 
     def shown(self, marks: Tensor, terms: Tensor) -> Tensor:
         """What titles show, (B, P): the largest marks of their terms."""
@@ -124,7 +124,7 @@ class Presence(nn.Module):
 
         A term's box begins below its own mark by a slack that is never negative, so what has the term is inside.
         """
-        asked = largest(terms, marks - nn.functional.softplus(self.log_slack)).clamp(min=-_MARK)
+        asked = largest(terms, marks - nn.functional.softplus(self.raw_slack)).clamp(min=-_MARK)
         return MARK_LENGTH * asked, MARK_LENGTH * asked.new_tensor(_CEILING)
 
 

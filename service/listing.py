@@ -34,7 +34,7 @@ def print_json(asked: Mapping[str, object], result: SearchResult, took_ms: float
 
 def print_table(result: SearchResult, took_ms: float) -> None:
     """Print the hits as a table, and below it what they were found with."""
-    table = Table(box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, expand=True)  # the title alone gives way, and takes what is left
     table.add_column("#", justify="right")
     table.add_column("product_id", no_wrap=True)
     table.add_column("title", overflow="ellipsis", no_wrap=True, ratio=1)

@@ -250,7 +250,7 @@ def _terms(
 
 def _presence_box(weights: Weights, marks: Sequence[Vector]) -> tuple[Vector, Vector]:
     """Lower and upper faces of what all of a query's terms ask for, axis by axis."""
-    slacks = [math.log1p(math.exp(value)) for value in _floats(weights["presence.log_slack"])]
+    slacks = [math.log1p(math.exp(value)) for value in _floats(weights["presence.raw_slack"])]
     low = [max(-_MARK, *(mark[axis] - slack for mark in marks)) for axis, slack in enumerate(slacks)]
     return _MARK_LENGTH * np.array(low), np.full(len(low), _MARK_LENGTH * _CEILING * _MARK)
 

@@ -117,7 +117,7 @@ def test_the_loss_is_a_function_of_seed_and_number(tokenizer):
 def test_without_presence_axes_nothing_is_learnt_about_regions(tokenizer):
     model, objective = objective_of(tokenizer, presence=0)
     found = gradients(model, objective.loss(0))
-    for name in ("query.limit.weight", "query.limit.bias", "presence.log_slack", "gamma_logit"):
+    for name in ("query.limit.weight", "query.limit.bias", "presence.raw_slack", "gamma_logit"):
         gradient = found[name]
         assert gradient is None or not gradient.any(), name
     table = found["embedding.table.weight"]

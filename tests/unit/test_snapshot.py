@@ -183,7 +183,7 @@ def test_a_manifest_that_promises_other_numbers_is_refused(published):
     with pytest.raises(SnapshotError, match=r"61 products.*60"):
         Snapshot.open(published)
     path.write_text(json.dumps({**manifest, "model": None}))
-    with pytest.raises(SnapshotError, match="not a snapshot manifest of format 2"):
+    with pytest.raises(SnapshotError, match="not a manifest of snapshot format 2"):
         Snapshot.open(published)
     path.write_text(json.dumps({**manifest, "files": {}}))
     with pytest.raises(SnapshotError, match=r"does not list candidates\.faiss"):
