@@ -93,7 +93,7 @@ def regions(searcher: Searcher, judged: Mapping[str, Mapping[str, int]]) -> dict
         "contained": {
             "relevant": float(contained[relevant].mean()),
             "irrelevant": float(contained[irrelevant].mean()),
-            "by_grade": [float(contained[grades == g].mean()) for g in range(7)],
+            "by_grade": {str(g): float(contained[grades == g].mean()) for g in np.unique(grades)},
         },
         "share_of_catalogue": {
             "mean": float(shares.mean()), "median": float(np.median(shares)), "p90": float(np.percentile(shares, 90)),
