@@ -63,7 +63,7 @@ def compare_rank() -> str:
         "MAP": "AP(rel=4)",
         "MRR": "RR(rel=4)",
         "parameters": "parameters",
-        "minutes": "seconds",
+        "core-minutes": "core_seconds",
     }
     return _compared("rank", columns)
 
@@ -127,7 +127,7 @@ def _compared(protocol: str, columns: dict[str, str]) -> str:
 def _cell(row: dict[str, Any], protocol: str, name: str) -> str:
     if name == "parameters":
         return f"{row[name] / 1e6:.1f} M" if row[name] else ""
-    if name == "seconds":
+    if name == "core_seconds":
         return f"{row[name]['mean'] / 60:.1f}" if row[name]["mean"] else ""
     return (row[name] or "") if name == "re_ranks" else _spread(row["test"][protocol][name])
 

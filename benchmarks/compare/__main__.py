@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> None:
     if not cells:
         sys.exit(f"no cell is called {asked.cells}; there are: {', '.join(cell.name for cell in every_cell(seeds))}")
     torch.set_num_threads(asked.threads)
-    budget = Budget(minutes=asked.minutes, flipkart_minutes=asked.flipkart_minutes, threads=asked.threads)
+    budget = Budget(asked.minutes, asked.steps, asked.flipkart_steps, asked.threads)
     bench = Bench(asked.data, asked.out, budget, report=lambda line: _say(f"    {line}"))
     for number, cell in enumerate(cells, start=1):
         head = f"[{number}/{len(cells)}] {cell.name}"
@@ -51,8 +51,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, required=True, help="folder with homedepot/ and flipkart/")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/compare.d"), help="folder of the cells' records")
     parser.add_argument("--cells", default="*", help="run only the cells whose name fits: 'knrm-*', '*-s0'")
-    parser.add_argument("--minutes", type=float, default=8.0, help="budget of a cell, dev evaluations included")
-    parser.add_argument("--flipkart-minutes", type=float, default=2.5, help="the same for cells on Flipkart")
+    parser.add_argument("--minutes", type=float, default=8.0, help="a baseline's budget, dev evaluations included")
+    parser.add_argument(
+        "--steps", type=int, default=800, help="of ANTHEM and each twin: what its 256 axes take in eight minutes"
+    )
+    parser.add_argument("--flipkart-steps", type=int, default=300, help="the same on Flipkart")
     parser.add_argument("--seeds", default="0,1,2", help="seeds, with commas between")
     parser.add_argument("--threads", type=int, default=2, help="threads of a cell")
     return parser

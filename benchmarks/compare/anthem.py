@@ -28,7 +28,7 @@ FAMILY: Mapping[str, Mapping[str, Any]] = {
     "hyperbolic-vector": {"regions": False},
     "cosine-vector": {"regions": False, "curvature": 0.0, "spherical": True},
 }
-"""What each system's recipe has beside seed, dimension and minutes; all the rest are the defaults."""
+"""What each system's recipe has beside seed, dimension and steps; all the rest are the defaults."""
 FEW_DIMS = (8, 16, 32, 64, 128)
 DIMS = tuple(sorted({*FEW_DIMS, Recipe().dim}))
 _CANDIDATES = 1000
@@ -36,10 +36,17 @@ _CANDIDATES = 1000
 
 
 def train(
-    examples: Examples, system: str, *, dim: int, seed: int, minutes: float, report: Callable[[str], None]
+    examples: Examples,
+    system: str,
+    *,
+    dim: int,
+    seed: int,
+    steps: int,
+    report: Callable[[str], None],
+    overrides: Mapping[str, Any] | None = None,
 ) -> Trained:
     """Train ``system`` on ``examples``; a killed cell starts again, so its checkpoint is thrown away."""
-    recipe = Recipe(minutes=minutes, seed=seed, dim=dim, **FAMILY[system])
+    recipe = Recipe(**{"steps": steps, "seed": seed, "dim": dim, **FAMILY[system], **(overrides or {})})
     with tempfile.TemporaryDirectory() as directory:
         trainer = Trainer(examples, recipe, directory=Path(directory), data={}, report=_lines(report))
         return trainer.fit()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from benchmarks import tables
 from benchmarks.compare import __main__ as command
-from benchmarks.compare import anthem, bi_encoders, cells, fit, flipkart, interaction, matching, report
+from benchmarks.compare import anthem, bi_encoders, cells, fit, flipkart, interaction, matching, report, tuning
 from benchmarks.compare.bm25 import Bm25
 from benchmarks.compare.data import Shop
 from benchmarks.compare.lexicon import Lexicon
@@ -231,7 +231,7 @@ def test_the_twins_change_only_what_a_recipe_has():
 
 @pytest.mark.parametrize("system", anthem.FAMILY)
 def test_every_twin_trains_and_scores_as_it_ranks(system, shop):
-    trained = anthem.train(shop.examples, system, dim=8, seed=0, minutes=0.01, report=lambda line: None)
+    trained = anthem.train(shop.examples, system, dim=8, seed=0, steps=2, report=lambda line: None)
     ranker = anthem.AnthemRanker(trained, system, shop.texts)
     queries = list(shop.judged["test"])[:3]
     nearest = ranker.nearest(queries)
@@ -276,15 +276,33 @@ def test_a_cell_with_a_record_is_not_run_again_and_what_lacks_data_is_skipped(fo
     assert json.loads((folder / "out.json").read_bytes())["cells"] == 1
 
 
+def test_tuning_tries_each_value_alone_and_goes_on_where_it_was_stopped(folder, monkeypatch):
+    monkeypatch.setattr(tuning, "GRID", {"rate": (0.008, 0.02), "radius": (6.0,)})
+    out = folder / "tuning.json"
+    arguments = ["--data", str(folder / "data"), "--out", str(out), "--steps", "1", "--dim", "8", "--threads", "1"]
+    tuning.main(arguments)
+    report = json.loads(out.read_bytes())
+    made = report["trials"]
+    assert [(trial["system"], trial["rate"]) for trial in made] == [
+        (system, rate) for rate in (0.008, 0.02) for system in anthem.FAMILY
+    ]
+    assert all(0 < trial["dev_metric"] < 1 for trial in made)
+    out.write_text(json.dumps({**report, "trials": made[:5]}))
+    tuning.main(arguments)
+    again = json.loads(out.read_bytes())["trials"]
+    assert [trial["rate"] for trial in again] == [trial["rate"] for trial in made]
+    assert again[:5] == made[:5]
+
+
 def test_a_pattern_without_a_cell_says_which_there_are(folder):
     with pytest.raises(SystemExit, match="no cell is called nothing; there are: bm25-s0"):
         command.main(["--data", str(folder), "--out", str(folder / "out"), "--cells", "nothing"])
 
 
 def _record(system, seed, dim=None, data="homedepot", **measured):
-    trained = {"parameters": 7, "minutes": 8.0, "seconds": 60.0 * seed, "steps": seed, "stopped_early": seed > 0}
+    took = {"seconds": 60.0 * seed, "core_seconds": 90.0 * seed, "steps": seed, "stopped_early": seed > 0}
     where = {"measured": f"2026-0{seed + 1}", "commit": "abc", "machine": {}, "versions": {}, "threads": 2}
-    return {"data": data, "system": system, "dim": dim, "seed": seed, **trained, **measured, **where}
+    return {"data": data, "system": system, "dim": dim, "seed": seed, "parameters": 7, **took, **measured, **where}
 
 
 def test_the_report_gives_mean_and_spread_over_seeds(tmp_path):

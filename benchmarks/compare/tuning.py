@@ -1,0 +1,87 @@
+"""Which learning rate and which radius suit ANTHEM and each of its twins, on dev: what ``FAMILY`` has was chosen so.
+
+Each is varied alone, the other staying as it is by default. A run that is stopped goes on with the next trial.
+
+    python -m benchmarks.compare.tuning --data … --out benchmarks/tuning.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from benchmarks.compare import anthem
+from benchmarks.compare.data import Shop
+from benchmarks.compare.fit import dev_metric
+from benchmarks.compare.score import evaluate
+from benchmarks.provenance import commit, machine, versions
+from model.training.trainer import Recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+GRID = {"rate": (0.004, 0.008, 0.016), "radius": (3.0, 6.0, 12.0)}
+PACKAGES = ("torch", "numpy", "ir-measures", "saddle")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the trials that the file lacks."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with homedepot/")
+    parser.add_argument("--out", type=Path, required=True, help="JSON file that the trials are added to")
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--dim", type=int, default=Recipe().dim)
+    parser.add_argument("--threads", type=int, default=2)
+    asked = parser.parse_args(arguments)
+    torch.set_num_threads(asked.threads)
+    at = commit()  # before the file changes the tree
+    shop = Shop.read(asked.data / "homedepot")
+    done: list[dict[str, Any]] = json.loads(asked.out.read_bytes())["trials"] if asked.out.exists() else []
+    for trial in trials(steps=asked.steps, dim=asked.dim):
+        if not any(trial.items() <= made.items() for made in done):
+            done.append({**trial, **run(shop, trial), "commit": at})
+            report = {
+                "benchmark": "tuning",
+                "command": f"python -m benchmarks.compare.tuning --data … (steps {asked.steps}, dim {asked.dim})",
+                "measured": datetime.now(UTC).isoformat(timespec="seconds"),
+                "machine": machine(),
+                "versions": versions(PACKAGES),
+                "seed": 0,
+                "trials": done,
+            }
+            asked.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+def trials(*, steps: int, dim: int) -> Iterator[dict[str, Any]]:
+    """Every system with every value of the grid, the defaults first and once."""
+    usual = {name: getattr(Recipe(), name) for name in GRID}
+    varied = [{**usual, name: value} for name, values in GRID.items() for value in values if value != usual[name]]
+    for settings in (usual, *varied):
+        for system in anthem.FAMILY:
+            yield {"system": system, **settings, "steps": steps, "dim": dim}
+
+
+def run(shop: Shop, trial: dict[str, Any]) -> dict[str, Any]:
+    """The dev metrics of one trial, and what states are chosen by everywhere."""
+    overrides = {name: trial[name] for name in GRID}
+    done = anthem.train(
+        shop.examples,
+        trial["system"],
+        dim=trial["dim"],
+        seed=0,
+        steps=trial["steps"],
+        report=lambda _line: None,
+        overrides=overrides,
+    )
+    with torch.no_grad():
+        metrics = evaluate(anthem.AnthemRanker(done, trial["system"], shop.texts), shop, "dev")
+    return {"dev_metric": dev_metric(metrics), "dev": metrics}
+
+
+if __name__ == "__main__":
+    main()
