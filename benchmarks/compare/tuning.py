@@ -25,7 +25,8 @@ from model.training.trainer import Recipe
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-GRID = {"rate": (0.004, 0.008, 0.016), "radius": (3.0, 6.0, 12.0)}
+GRID = {"rate": (0.004, 0.008, 0.016), "radius": (3.0, 4.5, 6.0, 7.5)}
+"""A much larger radius is more than float32 can tell apart."""
 PACKAGES = ("torch", "numpy", "ir-measures", "saddle")
 
 
