@@ -30,8 +30,8 @@ _QUERY_GAIN = math.sqrt(3.0)  # what a text's terms cancel of each other in a mi
 _TITLE_GAIN = 3.0
 _REACH = 1.5  # how far, as a logarithm, a text's terms may stretch its radius or its temperature
 _FIRST_MARK = 1.0  # standard deviation of the first marks; all but a few of a term's are then below a title's largest
-_FIRST_SLACK = -2.0  # before softplus
-_FIRST_LIMIT = 1.0  # logarithm of a limit on a place axis that few products lie beyond
+_SLACK = 0.3  # if it were learnt it would grow, as the cheapest way to take answers in, until boxes tell little
+_FIRST_LIMIT = 1.0  # logarithm of how far past the origin a limit reaches: few products lie beyond
 _MARK = 3.0  # soft bound of a mark, in units of the presence axes' scale
 _NO_LIMIT = 1e-6  # a region that is none: containment distance is then distance to the centre
 _CEILING = 1.01 * _MARK  # upper face of every box on a presence axis: just above what any mark can be
@@ -79,21 +79,26 @@ class Terms(NamedTuple):
     marks: Tensor
     """(T, P), each below ``_MARK`` in size."""
     breadth: Tensor
-    """(T, 1), what a term adds to the logarithm of its query's limits, up to a factor."""
+    """(T, 1), what a term adds to the logarithm of how far its query's limits reach past the origin."""
 
 
 class TermEmbedding(nn.Module):
-    """A term's tangent vector, marks and breadth: the sums of its features' rows over the root of their number."""
+    """A term's tangent vector, marks and breadth: the sums of its features' rows over the root of their number.
+
+    Breadths are what the catalogue says (:mod:`model.training.breadth`), and not trained.
+    """
+
+    breadth: Tensor
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
-        self.sizes = [config.place, config.presence, 1]
-        self.table = nn.Embedding(config.features, sum(self.sizes), padding_idx=0)
+        self.sizes = [config.place, config.presence]
+        self.table = nn.Embedding(config.features, config.dim, padding_idx=0)
+        self.register_buffer("breadth", torch.zeros(config.features))
         with torch.no_grad():
-            vectors, marks, breadth = torch.split(self.table.weight, self.sizes, dim=1)
+            vectors, marks = torch.split(self.table.weight, self.sizes, dim=1)
             vectors.normal_(std=1.0 / math.sqrt(config.place))
             marks.normal_(std=_FIRST_MARK)
-            breadth.zero_()
             self.table.weight[0] = 0.0
 
     def forward(self, features: Tensor) -> Terms:
@@ -103,29 +108,23 @@ class TermEmbedding(nn.Module):
             total = nn.functional.embedding_bag(features, self.table.weight, mode="sum", padding_idx=0)
         else:  # what ONNX Runtime is good at; it runs a bag as a loop over its rows
             total = self.table(features).sum(dim=1)
-        total = total / count.sqrt()
-        vectors, marks, breadth = torch.split(total, self.sizes, dim=1)
+        vectors, marks = torch.split(total / count.sqrt(), self.sizes, dim=1)
+        breadth = self.breadth[features].sum(dim=1, keepdim=True) / count.sqrt()
         return Terms(vectors, _MARK * torch.tanh(marks / _MARK), breadth)
 
 
-class Presence(nn.Module):
-    """How marks become coordinates, and how far below its own mark a query term's box begins."""
+def presence_point(marks: Tensor, terms: Tensor) -> Tensor:
+    """What titles show on the presence axes, (B, P): the largest ``marks`` (T, P) of their terms (B, L)."""
+    return MARK_LENGTH * largest(terms, marks)
 
-    def __init__(self, config: EncoderConfig) -> None:
-        super().__init__()
-        self.raw_slack = nn.Parameter(torch.full((config.presence,), _FIRST_SLACK))  # softplus makes it the slack
 
-    def shown(self, marks: Tensor, terms: Tensor) -> Tensor:
-        """What titles show, (B, P): the largest marks of their terms."""
-        return MARK_LENGTH * largest(terms, marks)
+def presence_box(marks: Tensor, terms: Tensor) -> Faces:
+    """The faces of queries' boxes on the presence axes: their terms' boxes intersected.
 
-    def faces(self, marks: Tensor, terms: Tensor) -> Faces:
-        """The faces of queries' boxes: their terms' boxes intersected.
-
-        A term's box begins below its own mark by a slack that is never negative, so what has the term is inside.
-        """
-        asked = largest(terms, marks - nn.functional.softplus(self.raw_slack)).clamp(min=-_MARK)
-        return MARK_LENGTH * asked, MARK_LENGTH * asked.new_tensor(_CEILING)
+    A term's box begins below its own mark by a slack, so what has the term is inside.
+    """
+    asked = (largest(terms, marks) - _SLACK).clamp(min=-_MARK)
+    return MARK_LENGTH * asked, MARK_LENGTH * asked.new_tensor(_CEILING)
 
 
 def largest(terms: Tensor, marks: Tensor) -> Tensor:
@@ -183,21 +182,17 @@ class QueryEncoder(nn.Module):
         self.own = nn.Linear(config.place, 1)
         self.share = nn.Linear(config.place, 1)
         self.pair = nn.Linear(config.place, config.attention_dim, bias=False)
-        self.limit = nn.Linear(config.place, config.place)
+        self.raw_limit = nn.Parameter(torch.full((config.place,), _FIRST_LIMIT))  # its logarithm
         self.sharpness = Stretch(config)
         self.head = PlaceHead(config, gain=_QUERY_GAIN)
         nn.init.zeros_(self.own.weight)
         nn.init.zeros_(self.share.weight)
-        nn.init.normal_(self.limit.weight, std=0.02)
-        nn.init.constant_(self.limit.bias, _FIRST_LIMIT)
 
     def forward(self, known: Terms, faces: Faces, terms: Tensor) -> tuple[Tensor, Tensor]:
         """Known terms, faces on the presence axes and term rows (B, L) → centres and limits (B, d)."""
         attention, share = self.attend(known.vectors, terms)
-        return (
-            self.centres(known.vectors, faces, terms, attention, share),
-            self.limits(known, faces, terms),
-        )
+        centres = self.centres(known.vectors, faces, terms, attention, share)
+        return centres, self.limits(centres, known, faces, terms)
 
     def attend(self, vectors: Tensor, terms: Tensor) -> tuple[Tensor, Tensor]:
         """Attention over pairs (B, L, L), and term i's share in the pair (i, j) (B, L, L).
@@ -230,18 +225,20 @@ class QueryEncoder(nn.Module):
         low, high = faces
         return torch.cat([self.head(middle, effective.sqrt()[:, None]), 0.5 * (high + low)], dim=1)
 
-    def limits(self, known: Terms, faces: Faces, terms: Tensor) -> Tensor:
-        """The terms' smallest limits on the place axes, and half the box on the presence axes: (B, d).
+    def limits(self, centres: Tensor, known: Terms, faces: Faces, terms: Tensor) -> Tensor:
+        """From the centre past the origin on the place axes, and half the box on the presence axes: (B, d).
 
-        Breadth is a factor of the former that every term adds to, as each word of a query leaves fewer products.
+        General things lie near the origin, so that is inside; how far a region reaches past it is learnt for each axis,
+        times a breadth that all terms add to, as each word of a query leaves fewer products. Limits do not pull on
+        their centre.
         """
+        place = self.config.place
         if not self.config.presence:
-            return torch.full((len(terms), self.config.place), _NO_LIMIT, dtype=known.vectors.dtype)
-        logs = look_up(terms, self.limit(known.vectors))
-        smallest = torch.where((terms != 0)[:, :, None], logs, torch.inf).amin(dim=1)
+            return torch.full((len(terms), place), _NO_LIMIT, dtype=known.vectors.dtype)
         breadth = look_up(terms, known.breadth).sum(dim=1)  # the padding term's is zero
+        past = (self.raw_limit + _REACH * torch.tanh(breadth / _REACH)).exp()
         low, high = faces
-        return torch.cat([(smallest + _REACH * torch.tanh(breadth / _REACH)).exp(), 0.5 * (high - low)], dim=1)
+        return torch.cat([centres[:, :place].detach().abs() + past, 0.5 * (high - low)], dim=1)
 
     def _pair_norm(self, vectors: Tensor, terms: Tensor, share: Tensor) -> Tensor:
         """√c times the Lorentz norm of share·xᵢ + (1 − share)·xⱼ: what a pair's midpoint is divided by."""
@@ -307,7 +304,6 @@ class Anthem(nn.Module):
         super().__init__()
         self.config = config
         self.embedding = TermEmbedding(config)
-        self.presence = Presence(config)
         self.query = QueryEncoder(config)
         self.product = ProductEncoder(config)
         self.gamma_logit = nn.Parameter(torch.tensor(math.log(0.9 / 0.1)))
@@ -321,11 +317,11 @@ class Anthem(nn.Module):
     def encode_queries(self, features: Tensor, terms: Tensor) -> tuple[Tensor, Tensor]:
         """(T, F), (B, L) → centres and limits (B, d)."""
         known = self.embedding(features)
-        centre, limit = self.query(known, self.presence.faces(known.marks, terms), terms)
+        centre, limit = self.query(known, presence_box(known.marks, terms), terms)
         return centre, limit
 
     def encode_products(self, features: Tensor, terms: Tensor) -> Tensor:
         """(T, F), (B, L) → points (B, d)."""
         known = self.embedding(features)
-        point: Tensor = self.product(known.vectors, self.presence.shown(known.marks, terms), terms)
+        point: Tensor = self.product(known.vectors, presence_point(known.marks, terms), terms)
         return point

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from model import bundle
+from model.encoders import presence_point
 from model.runtime import EXPLANATION, TextEncoder
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class _ExplainGraph(nn.Module):
             contextual.transpose(0, 1),
             torch.ones_like(weights).mT,
             model.product.stretch(shown.vectors, alone),
-            model.presence.shown(shown.marks, alone),
+            presence_point(shown.marks, alone),
         )
         temperature = torch.exp(-model.log_scale) / model.query.sharpness(asked.vectors, query_terms)
         return pairs[0], weights[0], points, temperature[0, 0]

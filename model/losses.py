@@ -54,12 +54,6 @@ def membership(excess: Tensor, inside: Tensor, outside: Tensor, *, outside_weigh
     return (taken_in + outside_weight * kept_out).mean()
 
 
-def correlation(x: Tensor, y: Tensor) -> Tensor:
-    """Pearson's correlation of ``x`` (Q) and ``y`` (Q); zero if either is constant."""
-    x, y = x - x.mean(), y - y.mean()
-    return (x * y).sum() / (x.square().sum() * y.square().sum()).clamp(min=1e-18).sqrt()
-
-
 def _mean(values: Tensor, counted: Tensor) -> Tensor:
     """Each row's mean of what is counted, or zero: (Q, P), (Q, P) → (Q)."""
     return torch.where(counted, values, 0.0).sum(dim=1) / counted.sum(dim=1).clamp(min=1)

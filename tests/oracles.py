@@ -29,6 +29,7 @@ _REACH = 1.5
 _MARK = 3.0
 _MARK_LENGTH = 0.03
 _CEILING = 1.01
+_SLACK = 0.3
 _NO_LIMIT = 1e-6
 _SHARPNESS = 25.0
 _WIDTH = 0.1
@@ -148,11 +149,11 @@ def query_region(weights: Weights, config: EncoderConfig, terms: Sequence[Sequen
     centre = _head(weights, config, "query.head", middle, stretch=math.sqrt(effective))
     if not config.presence:
         return centre, np.full(config.dim, _NO_LIMIT)
-    limit = np.min([np.exp(_linear(weights, "query.limit", vector)) for vector in vectors], axis=0)
+    past = np.exp(weights["query.raw_limit"]) * _bounded_exp(math.fsum(breadths))
     low, high = _presence_box(weights, marks)
     return (
         np.concatenate([centre, (high + low) / 2]),
-        np.concatenate([limit * _bounded_exp(math.fsum(breadths)), (high - low) / 2]),
+        np.concatenate([np.abs(centre) + past, (high - low) / 2]),
     )
 
 
@@ -243,15 +244,14 @@ def _terms(
         rows = [weights["embedding.table.weight"][feature] for feature in features]
         total = np.sum(rows, axis=0) / math.sqrt(len(rows))
         vectors.append(total[:places])
-        marks.append(np.array([_MARK * math.tanh(value / _MARK) for value in total[places:-1]]))
-        breadths.append(float(total[-1]))
+        marks.append(np.array([_MARK * math.tanh(value / _MARK) for value in total[places:]]))
+        breadths.append(sum(weights["embedding.breadth"][feature] for feature in features) / math.sqrt(len(features)))
     return vectors, marks, breadths
 
 
 def _presence_box(weights: Weights, marks: Sequence[Vector]) -> tuple[Vector, Vector]:
     """Lower and upper faces of what all of a query's terms ask for, axis by axis."""
-    slacks = [math.log1p(math.exp(value)) for value in _floats(weights["presence.raw_slack"])]
-    low = [max(-_MARK, *(mark[axis] - slack for mark in marks)) for axis, slack in enumerate(slacks)]
+    low = [max(-_MARK, *(mark[axis] - _SLACK for mark in marks)) for axis in range(len(marks[0]))]
     return _MARK_LENGTH * np.array(low), np.full(len(low), _MARK_LENGTH * _CEILING * _MARK)
 
 

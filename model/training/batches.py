@@ -7,7 +7,6 @@ matrix, (Q, P).
 from __future__ import annotations
 
 import random
-from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ from model.text import TermBatch, words
 from model.training.pseudo import answers, cut_for_split, typed_by_hand
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
@@ -33,15 +32,13 @@ class Batch:
     """Q queries, judged ones first, and P products.
 
     ``gains`` (Q, P) tells how much each product answers each query, ``grades`` (J, P) int8 the judges' grades of the J
-    judged queries, −1 where there is none. ``holding`` (Q) is how many titles of the catalogue hold all of a query's
-    words.
+    judged queries, −1 where there is none.
     """
 
     queries: TermBatch
     products: TermBatch
     gains: NDArray[np.float32]
     grades: NDArray[np.int8]
-    holding: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +67,6 @@ class BatchSource:
         self._judged = list(examples.train)
         self._titles = tokenizer.titles(examples.texts)
         limit = tokenizer.vocabulary.max_title_terms
-        self._titles_with: dict[str, set[int]] = defaultdict(set)
-        for row, text in enumerate(examples.texts):
-            for word in words(text):
-                self._titles_with[word].add(row)
         self._title_words = [words(text)[:limit] for text in examples.texts]
 
     def batch(self, number: int) -> Batch:
@@ -95,7 +88,6 @@ class BatchSource:
         gains[: len(judged)] = np.where(grades >= 0, GAINS[grades], 0.0)
         queries = [query for _, query in pseudo]
         gains[len(judged) :] = answers(queries, [self._title_words[row] for row in columns])
-        asked = [words(text) for text in judged] + [query.words for query in queries]
         typed = [" ".join(typed_by_hand(words(text), rng)) for text in judged]
         batch = self._tokenizer.queries(typed + [query.text for query in queries])
         dropout = np.random.default_rng((self._seed, number))
@@ -106,13 +98,7 @@ class BatchSource:
             products=self._titles_of(np.fromiter(columns, dtype=np.int64), dropout),
             gains=gains,
             grades=grades,
-            holding=np.array([self._holding(text) for text in asked], dtype=np.float32),
         )
-
-    def _holding(self, asked: Sequence[str]) -> int:
-        """How many titles hold all words ``asked`` for, from the rarest word on."""
-        postings = sorted((self._titles_with.get(word, set()) for word in asked), key=len)
-        return len(set.intersection(*postings)) if postings else 0
 
     def _some_products(self, query: str, rng: random.Random) -> list[int]:
         """At most ``products_per_query`` of a judged query's products."""

@@ -1,7 +1,7 @@
-"""First breadths: a term starts as broad as it is common in the catalogue's titles.
+"""Breadths: a term is as broad as it is common in the catalogue's titles.
 
 Words taken for independent, the logarithm of how many titles hold all of a query's words is the sum of their
-frequencies' logarithms; training then learns which words come together.
+frequencies' logarithms. What was learnt beyond that did not hold for queries that were not trained on.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _UNSEEN = 0.1
 """In how many titles a word that no title has is taken to be."""
 
 
-def start(model: Anthem, tokenizer: Tokenizer, texts: Sequence[str]) -> None:
+def set_breadths(model: Anthem, tokenizer: Tokenizer, texts: Sequence[str]) -> None:
     """Set the breadth of every feature so that each known term has that of its frequency, and others the least."""
     frequencies = Counter(term for text in texts for term in set(tokenizer.terms(text)))
     least = _breadth(0, len(texts))
     with torch.no_grad():
-        column = model.embedding.table.weight[:, -1]
+        column = model.embedding.breadth
         column[1:] = least / math.sqrt(_features_of_a_term(tokenizer, frequencies))
         for term, count in frequencies.items():
             own, *others = tokenizer.features(term)

@@ -2,12 +2,13 @@
 
 Every query of a batch is scored against every product of it by the distance from its centre, which is one matrix
 product. What a region adds costs more and is taken on some of the queries, each with its answers, its nearest other
-products and a few at random: the containment distance, the score that ranks in the end; membership, so that answers
-lie inside and others outside; and breadth, so that a query whose words many titles hold has a large region.
+products and some at random: the containment distance, the score that ranks in the end; and membership, so that answers
+lie inside and others outside.
 """
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,9 @@ import numpy as np
 import torch
 
 from model import lorentz
-from model.encoders import MARK_LENGTH
-from model.hyperboloid import containment, log_volume
-from model.losses import correlation, listwise, membership
+from model.encoders import MARK_LENGTH, presence_box, presence_point
+from model.hyperboloid import containment
+from model.losses import listwise, membership
 from model.metrics import RELEVANT_GRADE
 from model.training.batches import GAINS
 
@@ -37,9 +38,8 @@ OWN_WEIGHT = 0.2
 """Weight of ranking a judged query's own products, its nearest rivals, over ranking all of the batch."""
 CONTAINMENT_WEIGHT = 0.3
 MEMBERSHIP_WEIGHT = 0.3
-OUTSIDE_WEIGHT = 2.5
+OUTSIDE_WEIGHT = 1.5
 """What keeping products out counts in membership, over what taking answers in does."""
-BREADTH_WEIGHT = 0.2
 
 _REGION_QUERIES = 96
 _NEAREST = 20
@@ -67,6 +67,8 @@ class Objective:
         self._source = source
         self._rate = rate
         self._seed = seed
+        self._drawing = ThreadPoolExecutor(max_workers=1)
+        self._ahead: tuple[int, Future[Batch] | None] = (0, None)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Two groups for the optimiser: the embedding table, and all else."""
@@ -76,7 +78,7 @@ class Objective:
 
     def loss(self, number: int) -> Tensor:
         """The loss of batch ``number``."""
-        batch = self._source.batch(number)
+        batch = self._draw(number)
         points = self._points(batch.products)
         queries = self._queries(batch.queries)
         distances = lorentz.pairwise_dist(queries.centres, points, c=self._model.config.curvature)
@@ -86,13 +88,19 @@ class Objective:
             drawn = torch.randperm(len(distances), generator=generator)[:_REGION_QUERIES]
             columns = _columns(batch, drawn, distances.detach()[drawn], generator)
             loss = loss + self._region_loss(batch, queries, drawn, points[columns], columns)
+        self._ahead = number + 1, self._drawing.submit(self._source.batch, number + 1)
         return loss
+
+    def _draw(self, number: int) -> Batch:
+        """Batch ``number``, which was drawn while gradients were taken if it is the next."""
+        drawn, ahead = self._ahead
+        return ahead.result() if drawn == number and ahead else self._source.batch(number)
 
     def _region_loss(self, batch: Batch, queries: _Queries, drawn: Tensor, points: Tensor, columns: Tensor) -> Tensor:
         """What regions add for the ``drawn`` queries (R) and the ``points`` (R, K, d) in their ``columns`` (R, K)."""
         model = self._model
         (low, high), centres = queries.faces, queries.centres[drawn]
-        limits = model.query.limits(queries.known, (low[drawn], high), queries.terms[drawn])
+        limits = model.query.limits(centres, queries.known, (low[drawn], high), queries.terms[drawn])
         gains = torch.from_numpy(batch.gains)[drawn].gather(1, columns)
         grades = _grades(batch, drawn).gather(1, columns)
         inside = gains >= _ANSWER
@@ -104,18 +112,15 @@ class Objective:
         beyond = offsets[..., :place].detach() - limits[:, None, :place]
         lacking = (offsets[..., place:] - limits[:, None, place:]) / MARK_LENGTH
         excess = torch.cat([beyond, lacking], dim=-1)
-        holding = torch.from_numpy(batch.holding)[drawn]
-        return (
-            CONTAINMENT_WEIGHT * listwise(-queries.scale[drawn] * distances, gains)
-            + MEMBERSHIP_WEIGHT * membership(excess, inside, outside, outside_weight=OUTSIDE_WEIGHT)
-            + BREADTH_WEIGHT * _disorder(log_volume(limits), holding.log1p(), drawn < len(batch.grades))
+        return CONTAINMENT_WEIGHT * listwise(-queries.scale[drawn] * distances, gains) + MEMBERSHIP_WEIGHT * membership(
+            excess, inside, outside, outside_weight=OUTSIDE_WEIGHT
         )
 
     def _queries(self, texts: TermBatch) -> _Queries:
         model = self._model
         known = model.embedding(torch.from_numpy(texts.features))
         terms = torch.from_numpy(texts.terms)
-        faces = model.presence.faces(known.marks, terms)
+        faces = presence_box(known.marks, terms)
         attention, share = model.query.attend(known.vectors, terms)
         return _Queries(
             known=known,
@@ -131,7 +136,7 @@ class Objective:
         lengths = (titles.terms != 0).sum(axis=1)
         order = np.argsort(lengths, kind="stable")
         groups = [
-            model.product(known.vectors, model.presence.shown(known.marks, terms), terms)
+            model.product(known.vectors, presence_point(known.marks, terms), terms)
             for terms in (
                 torch.from_numpy(titles.terms[rows, : lengths[rows].max()])
                 for rows in np.array_split(order, _LENGTH_GROUPS)
@@ -139,12 +144,6 @@ class Objective:
             )
         ]
         return torch.cat(groups)[torch.from_numpy(np.argsort(order))]
-
-
-def _disorder(volumes: Tensor, holding: Tensor, judged: Tensor) -> Tensor:
-    """One less the correlation of volumes (R) and how many titles hold the queries' words, among each kind of query."""
-    kinds = [kind for kind in (judged, ~judged) if kind.any()]
-    return torch.stack([1.0 - correlation(volumes[kind], holding[kind]) for kind in kinds]).mean()
 
 
 def _ranking(scores: Tensor, batch: Batch) -> Tensor:

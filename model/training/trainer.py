@@ -12,8 +12,9 @@ from pydantic import BaseModel, ConfigDict
 
 from model.encoders import Anthem, EncoderConfig
 from model.text import Terms, Tokenizer, Vocabulary
-from model.training import breadth, checkpoint
+from model.training import checkpoint
 from model.training.batches import BatchShape, BatchSource
+from model.training.breadth import set_breadths
 from model.training.dev import DevSet
 from model.training.objective import Objective
 
@@ -127,7 +128,7 @@ class Trainer:
                 max_title_terms=vocabulary.max_title_terms,
             )
         )
-        breadth.start(self.model, self.tokenizer, examples.texts)
+        set_breadths(self.model, self.tokenizer, examples.texts)
         self._dev = DevSet(examples, self.tokenizer, seed=recipe.seed)
         self._state = _State()
         self._best: dict[str, Tensor] = _copy(self.model)

@@ -9,7 +9,7 @@ from fakes import shop_titles
 
 from model import bundle
 from model.bundle import load_manifest
-from model.encoders import Anthem, EncoderConfig
+from model.encoders import Anthem, EncoderConfig, presence_box, presence_point
 from model.export import TOLERANCE, ParityError, check_parity, export
 from model.runtime import EmptyTextError, TextEncoder
 from model.text import Tokenizer, Vocabulary
@@ -44,6 +44,7 @@ def anthem(tokenizer: Tokenizer, *, curvature: float = 1.0) -> Anthem:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
+        model.embedding.breadth[1:].normal_(std=0.1)
         model.embedding.table.weight[0] = 0.0
     return model
 
@@ -141,7 +142,7 @@ def test_the_attention_that_is_shown_is_that_which_makes_the_vectors(exported):
     with torch.no_grad():
         known = model.embedding(features)
         _, share = model.query.attend(known.vectors, terms)
-        faces = model.presence.faces(known.marks, terms)
+        faces = presence_box(known.marks, terms)
         centre = model.query.centres(known.vectors, faces, terms, torch.from_numpy(found.pairs)[None], share)
     close(centre.numpy(), by_torch(model, tokenizer.queries(["white oak door 12"]), "encode_queries")[0])
     features, terms = (torch.from_numpy(part) for part in astuple(tokenizer.titles(TITLES[:1])))
@@ -149,7 +150,7 @@ def test_the_attention_that_is_shown_is_that_which_makes_the_vectors(exported):
         known = model.embedding(features)
         contextual, _ = model.product.attend(known.vectors, terms)
         weights = torch.from_numpy(found.title_weights)[None]
-        stretch, shown = model.product.stretch(known.vectors, terms), model.presence.shown(known.marks, terms)
+        stretch, shown = model.product.stretch(known.vectors, terms), presence_point(known.marks, terms)
         point = model.product.point(contextual, weights, stretch, shown)
     close(point.numpy(), by_torch(model, tokenizer.titles(TITLES[:1]), "encode_products")[0])
 
@@ -188,7 +189,7 @@ def test_the_bundle_says_what_it_holds_and_the_export_leaves_nothing_else(export
     ("weight", "output"),
     [
         ("query.head.linear.weight", "centres"),
-        ("query.limit.bias", "limits"),
+        ("query.raw_limit", "limits"),
         ("product.head.linear.weight", "points"),
         ("log_scale", "explained temperature"),
     ],

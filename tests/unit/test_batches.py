@@ -67,7 +67,7 @@ def columns_of(batch, tokenizer) -> list[int]:
 
 def same(first, second) -> bool:
     pairs = [
-        *((getattr(first, name), getattr(second, name)) for name in ("gains", "grades", "holding")),
+        *((getattr(first, name), getattr(second, name)) for name in ("gains", "grades")),
         *((getattr(a, name), getattr(b, name)) for name in ("features", "terms") for a, b in
           ((first.queries, second.queries), (first.products, second.products))),
     ]  # fmt: skip
@@ -121,22 +121,6 @@ def test_an_answer_that_another_query_brought_along_is_no_rival(examples, tokeni
     assert brought_along > 0
 
 
-def test_a_query_holds_the_titles_that_have_all_its_words_in_the_whole_catalogue(examples, tokenizer):
-    batch = source(examples, tokenizer).batch(2)
-    held = [set(words(title)) for title in TITLES]
-    vocabulary = {word for text in (*TITLES, *examples.train) for word in words(text)}
-    by_features = {tuple(tokenizer.features(word)): word for word in vocabulary}
-    read = 0
-    for text, holding in zip(read_back(batch.queries), batch.holding, strict=True):
-        asked = {by_features.get(term) for term in text}
-        if None in asked:  # misspelt: what was meant cannot be told from the batch
-            continue
-        read += 1
-        assert holding == sum(asked <= title for title in held)
-    assert read >= len(batch.holding) / 2
-    assert (batch.holding[SHAPE.judged :] >= 1).all()
-
-
 def test_all_judged_products_are_among_the_columns_and_each_product_once(examples, tokenizer):
     batch = source(examples, tokenizer).batch(4)
     columns = columns_of(batch, tokenizer)
@@ -181,7 +165,6 @@ def test_a_batch_has_all_its_queries_even_where_fewer_are_judged(examples, token
         assert len(batch.gains) == len(batch.queries.terms) == SHAPE.judged + SHAPE.pseudo
         assert (batch.gains[judged:].max(axis=1) == 1.0).all()
         assert batch.grades.shape == (judged, batch.gains.shape[1])
-        assert batch.holding.shape == (len(batch.gains),)
 
 
 def test_left_out_words_leave_no_term_without_features(examples, tokenizer):
@@ -225,7 +208,7 @@ def test_about_the_wanted_share_of_terms_is_left_out_of_titles_and_judged_querie
         assert 0.15 < 1 - left / full < 0.45
     for number in range(3):
         first, second = (s.batch(number) for s in (some, whole))
-        for name in ("gains", "grades", "holding"):
+        for name in ("gains", "grades"):
             np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
         assert read_back(first.queries)[8:] == read_back(second.queries)[8:]
 

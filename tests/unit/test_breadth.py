@@ -8,7 +8,7 @@ from fakes import shop_titles
 
 from model.encoders import Anthem, EncoderConfig
 from model.text import Tokenizer, Vocabulary
-from model.training import breadth
+from model.training.breadth import set_breadths
 
 TITLES = shop_titles(80)
 
@@ -17,7 +17,7 @@ TITLES = shop_titles(80)
 def started(request):
     tokenizer = Tokenizer(Vocabulary.learn(TITLES, terms=request.param))
     model = Anthem(EncoderConfig(features=tokenizer.vocabulary.size, dim=8, presence=2)).eval()
-    breadth.start(model, tokenizer, TITLES)
+    set_breadths(model, tokenizer, TITLES)
     return model, tokenizer
 
 
@@ -27,7 +27,7 @@ def breadths(model, tokenizer, terms) -> list[float]:
         return [float(model.embedding(row).breadth) for row in features]
 
 
-def test_a_known_term_starts_as_broad_as_the_titles_that_have_it_are_many(started):
+def test_a_known_term_is_as_broad_as_the_titles_that_have_it_are_many(started):
     model, tokenizer = started
     known = [
         t for t in sorted({t for title in TITLES for t in tokenizer.terms(title)}) if len(tokenizer.features(t)) < 24
@@ -40,7 +40,7 @@ def test_a_known_term_starts_as_broad_as_the_titles_that_have_it_are_many(starte
         assert found == pytest.approx(0.03 * math.log((titles + 0.1) / len(TITLES)), abs=1e-5)
 
 
-def test_a_word_that_no_title_has_starts_narrower_than_any_known_one(started):
+def test_a_word_that_no_title_has_is_narrower_than_any_known_one(started):
     model, tokenizer = started
     if tokenizer.vocabulary.terms == "trigram":
         pytest.skip("a trigram that is not known shares its bucket with others")
@@ -51,4 +51,4 @@ def test_a_word_that_no_title_has_starts_narrower_than_any_known_one(started):
 
 def test_padding_has_no_breadth(started):
     model, _ = started
-    assert float(model.embedding.table.weight[0, -1].detach()) == 0.0
+    assert float(model.embedding.breadth[0]) == 0.0

@@ -61,6 +61,7 @@ def anthem(
         for parameter in model.parameters():
             parameter += 0.3 * torch.randn_like(parameter)
         model.embedding.table.weight[0] = 0.0
+        model.embedding.breadth[1:].normal_(std=0.1)
     return model.eval()
 
 
@@ -306,12 +307,29 @@ def test_in_a_flat_spherical_space_the_nearest_place_has_the_largest_cosine(toke
     assert torch.equal(torch.cdist(asked, found).argmin(dim=1), cosines.argmax(dim=1))
 
 
+def test_every_region_reaches_past_the_origin_on_the_place_axes(model, tokenizer):
+    if not model.config.presence:
+        pytest.skip("there are no regions without presence axes")
+    centres, limits = (places(model, part) for part in encode_queries(model, tokenizer, QUERIES))
+    assert (limits > centres.abs()).all()
+
+
+def test_a_query_of_more_words_reaches_less_far(tokenizer):
+    model = anthem(tokenizer)
+    with torch.no_grad():
+        model.embedding.breadth[1:] = -0.1
+    (one, two), limits = encode_queries(model, tokenizer, ["oak", "oak lamp"])
+    past = places(model, limits) - places(model, torch.stack([one, two])).abs()
+    assert (past[1] < past[0]).all()
+
+
 def test_a_new_model_starts_with_even_limits_and_spread_centres(tokenizer):
     torch.manual_seed(1)
     model = Anthem(EncoderConfig(features=tokenizer.vocabulary.size, dim=32, presence=8))
     centres, limits = encode_queries(model, tokenizer, QUERIES)
-    assert places(model, limits).min() > 2.0
-    assert places(model, limits).max() < 3.5
+    past = places(model, limits) - places(model, centres).abs()
+    assert past.min() > 2.0
+    assert past.max() < 3.5
     assert presences(model, limits).min() > 0.0
     assert presences(model, limits).max() < 3.1 * MARK_LENGTH
     assert 0 < float(model.gamma.detach()) < 1

@@ -10,14 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from model.losses import correlation, listwise, membership
+from model.losses import listwise, membership
 
 laws = settings(max_examples=60, deadline=None)
 scores = arrays(np.float64, (3, 5), elements=st.floats(-8, 8))
 gains = arrays(np.float64, (3, 5), elements=st.sampled_from([0.0, 0.0, 0.1, 0.5, 1.0]))
 excesses = arrays(np.float64, (2, 4, 3), elements=st.floats(-0.8, 0.8))
 sides = arrays(np.int64, (2, 4), elements=st.sampled_from([-1, 0, 1]))  # out, neither, in
-columns = arrays(np.float64, (7,), elements=st.floats(-5, 5))
 
 
 @given(scores=scores, gains=gains)
@@ -99,34 +98,3 @@ def test_membership_counts_the_axis_on_which_a_product_is_furthest_out():
 
 def test_a_box_with_nothing_to_hold_and_nothing_to_keep_out_loses_nothing():
     assert float(belongs([[[0.1, 0.2]], [[-0.3, 0.1]]], [[0], [0]])) == 0.0
-
-
-@given(x=columns, y=columns)
-@laws
-def test_correlation_is_pearsons(x, y):
-    if min(x.std(), y.std()) < 1e-3:
-        return
-    found = float(correlation(torch.from_numpy(x), torch.from_numpy(y)))
-    assert found == pytest.approx(float(np.corrcoef(x, y)[0, 1]), rel=1e-6, abs=1e-9)
-    assert -1 - 1e-9 <= found <= 1 + 1e-9
-
-
-@given(x=columns, factor=st.floats(0.1, 10), shift=st.floats(-5, 5))
-@laws
-def test_correlation_ignores_scale_and_shift(x, factor, shift):
-    if x.std() < 1e-3:
-        return
-    one, other = torch.from_numpy(x), torch.arange(7.0, dtype=torch.float64)
-    assert float(correlation(factor * one + shift, other)) == pytest.approx(float(correlation(one, other)), abs=1e-9)
-    assert float(correlation(one, factor * one + shift)) == pytest.approx(1.0)
-    assert float(correlation(one, shift - factor * one)) == pytest.approx(-1.0)
-
-
-@pytest.mark.parametrize("length", [1, 5])
-def test_what_is_constant_correlates_with_nothing_and_has_a_finite_gradient(length):
-    x = torch.linspace(0.5, 2.0, length, requires_grad=True)
-    for one, other in ((x, torch.full((length,), 3.0)), (x * 0.0, torch.arange(float(length)))):
-        found = correlation(one, other)
-        (gradient,) = torch.autograd.grad(found, x)
-        assert float(found.detach()) == 0.0
-        assert gradient.isfinite().all()

@@ -56,7 +56,7 @@ def graded_batch(grades, gains) -> Batch:
     empty = TermBatch(np.zeros((1, 1), dtype=np.int64), np.zeros((1, 1), dtype=np.int64))
     gains = np.asarray(gains, dtype=np.float32)
     grades = np.asarray(grades, dtype=np.int8).reshape(-1, gains.shape[1])
-    return Batch(empty, empty, gains, grades, np.ones(len(gains), dtype=np.float32))
+    return Batch(empty, empty, gains, grades)
 
 
 def close(found, expected):
@@ -90,7 +90,7 @@ def test_what_is_trained_is_what_is_served(tokenizer, space):
     centres, limits = model.encode_queries(*(torch.from_numpy(part) for part in astuple(batch.queries)))
     points = model.encode_products(*(torch.from_numpy(part) for part in astuple(batch.products)))
     close(queries.centres, centres)
-    close(model.query.limits(queries.known, queries.faces, queries.terms), limits)
+    close(model.query.limits(queries.centres, queries.known, queries.faces, queries.terms), limits)
     close(objective._points(batch.products), points)
 
 
@@ -114,16 +114,22 @@ def test_the_loss_is_a_function_of_seed_and_number(tokenizer):
     assert losses[0] != losses[1]
 
 
+def test_batches_drawn_ahead_are_those_that_would_have_been_drawn(tokenizer):
+    _, objective = objective_of(tokenizer)
+    in_order = [objective.loss(number).item() for number in range(3)]
+    _, anew = objective_of(tokenizer)
+    assert [anew.loss(number).item() for number in (2, 1, 0)] == in_order[::-1]
+
+
 def test_without_presence_axes_nothing_is_learnt_about_regions(tokenizer):
     model, objective = objective_of(tokenizer, presence=0)
     found = gradients(model, objective.loss(0))
-    for name in ("query.limit.weight", "query.limit.bias", "presence.raw_slack", "gamma_logit"):
+    for name in ("query.raw_limit", "gamma_logit"):
         gradient = found[name]
         assert gradient is None or not gradient.any(), name
     table = found["embedding.table.weight"]
     assert table is not None
-    assert table[:, :-1].any()
-    assert not table[:, -1].any()  # breadth
+    assert table.any()
 
 
 def test_batches_without_judged_queries_are_learnt_from_too(tokenizer):
@@ -133,19 +139,8 @@ def test_batches_without_judged_queries_are_learnt_from_too(tokenizer):
     assert all(gradient is not None and gradient.isfinite().all() for gradient in found.values())
 
 
-def test_a_shop_in_which_every_query_holds_as_many_titles_has_finite_gradients(tokenizer):
-    model, _ = objective_of(tokenizer)
-    alike = Examples(["a", "b"], ["oak door", "oak door"], train={})
-    source = BatchSource(alike, tokenizer, BatchShape(judged=0, pseudo=6), seed=0)
-    objective = Objective(model, source, rate=0.01, seed=0)
-    assert len(set(source.batch(0).holding.tolist())) == 1
-    found = gradients(model, objective.loss(0))
-    assert all(gradient is None or gradient.isfinite().all() for gradient in found.values())
-
-
 def test_membership_moves_limits_and_marks_but_no_place(tokenizer, monkeypatch):
-    for name in ("CONTAINMENT_WEIGHT", "BREADTH_WEIGHT"):
-        monkeypatch.setattr(objective_module, name, 0.0)
+    monkeypatch.setattr(objective_module, "CONTAINMENT_WEIGHT", 0.0)
     monkeypatch.setattr(objective_module, "_ranking", lambda scores, batch: torch.zeros(()))
     model, objective = objective_of(tokenizer)
     found = gradients(model, objective.loss(0))
@@ -154,15 +149,13 @@ def test_membership_moves_limits_and_marks_but_no_place(tokenizer, monkeypatch):
             assert gradient is None or not gradient.any(), name
     table = found["embedding.table.weight"]
     assert table is not None
-    marks = slice(model.config.place, -1)
-    for gradient in (found["query.limit.weight"], found["query.limit.bias"], table[:, marks], table[:, -1]):
+    for gradient in (found["query.raw_limit"], table[:, model.config.place :]):
         assert gradient is not None
         assert gradient.any()
 
 
 def test_regions_grow_towards_answers_and_shrink_from_what_is_irrelevant(tokenizer, monkeypatch):
-    for name in ("CONTAINMENT_WEIGHT", "BREADTH_WEIGHT"):
-        monkeypatch.setattr(objective_module, name, 0.0)
+    monkeypatch.setattr(objective_module, "CONTAINMENT_WEIGHT", 0.0)
     model, objective = objective_of(tokenizer)
     batch = objective._source.batch(0)
     queries, points = objective._queries(batch.queries), objective._points(batch.products)
@@ -172,7 +165,7 @@ def test_regions_grow_towards_answers_and_shrink_from_what_is_irrelevant(tokeniz
     for what, gain, grade in (("answers", 1.0, 6), ("neither", 0.1, 3), ("irrelevant", 0.0, 0)):
         every = graded_batch(np.full(batch.gains.shape, grade), np.full(batch.gains.shape, gain))
         loss = objective._region_loss(every, queries, drawn, points[columns], columns)
-        (pushes[what],) = torch.autograd.grad(loss, model.query.limit.bias, retain_graph=True)
+        (pushes[what],) = torch.autograd.grad(loss, model.query.raw_limit, retain_graph=True)
     assert (pushes["answers"] < 0).all()  # descending widens the limits
     assert (pushes["irrelevant"] > 0).all()
     assert not pushes["neither"].any()
