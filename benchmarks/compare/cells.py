@@ -68,9 +68,9 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What a cell may use: a baseline so many minutes; ANTHEM and its twins so many steps, whatever a step takes."""
+    """What a cell may use: a baseline so much time on all cores together, ANTHEM and its twins so many steps."""
 
-    minutes: float
+    core_minutes: float
     steps: int
     flipkart_steps: int
     threads: int
@@ -125,8 +125,8 @@ class Bench:
             "threads": budget.threads,
             **found,
             "measured": datetime.now(UTC).isoformat(timespec="seconds"),
-            "command": f"python -m benchmarks.compare --data … --cells {cell.name} --seeds {cell.seed} --minutes "
-            f"{budget.minutes:g} --steps {budget.steps} --flipkart-steps {budget.flipkart_steps} "
+            "command": f"python -m benchmarks.compare --data … --cells {cell.name} --seeds {cell.seed} --core-minutes "
+            f"{budget.core_minutes:g} --steps {budget.steps} --flipkart-steps {budget.flipkart_steps} "
             f"--threads {budget.threads}",
             "commit": self._commit,
             "machine": machine(),
@@ -177,7 +177,7 @@ class Bench:
             took = _took(_parameters(done.model), seconds=done.seconds, steps=done.steps)
             return (lambda shop: anthem.AnthemRanker(done, cell.system, shop.texts)), took
         system = BASELINES[cell.system](shop, seed=cell.seed)
-        fitted = fit(system, minutes=self._budget.minutes, report=self._report)
+        fitted = fit(system, core_minutes=self._budget.core_minutes, report=self._report)
         took = _took(
             _parameters(system.model),
             seconds=fitted.seconds,

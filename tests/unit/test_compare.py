@@ -167,7 +167,7 @@ def test_words_that_keep_the_same_company_lie_close():
 def test_training_keeps_the_state_that_was_best_on_dev(make, shop):
     system = make(shop)
     lines = []
-    fitted = fit.fit(system, minutes=0.01, report=lines.append)
+    fitted = fit.fit(system, core_minutes=0.01, report=lines.append)
     with torch.no_grad():
         metrics = evaluate(system.ranker(system.dev), system.dev, "dev")
     assert fitted.steps > 0
@@ -181,7 +181,7 @@ def test_training_ends_early_when_dev_no_longer_improves(shop, monkeypatch):
     monkeypatch.setattr(fit, "dev_metric", lambda metrics: 0.5)
     system = interaction.Interaction(matching.Knrm, shop, seed=0, rate=1e-3)
     lines = []
-    fitted = fit.fit(system, minutes=5.0, report=lines.append)
+    fitted = fit.fit(system, core_minutes=5.0, report=lines.append)
     assert fitted.stopped_early
     assert len(lines) == 1 + fit.PATIENCE * (fit.FALLS + 1)
 
