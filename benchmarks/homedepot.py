@@ -10,14 +10,12 @@ import argparse
 import csv
 import gzip
 import json
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -36,7 +34,6 @@ if TYPE_CHECKING:
 
 PACKAGES = ("torch", "numpy", "faiss-cpu", "bm25s", "onnxruntime", "ir-measures", "saddle")
 PRODUCTS, JUDGMENTS = "products.csv.gz", "judgments.csv.gz"
-MODEL, RECORD, ALONE = "model", "trained.json", "catalogue"
 MODES = get_args(Mode)
 WARM_UP = 50
 
@@ -48,17 +45,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
     parser.add_argument("--minutes", type=float, default=25.0, help="training budget of each seed")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--at-once", type=int, default=2, help="models trained side by side, sharing the cores")
     parser.add_argument("--work", type=Path, help="folder that keeps models for later runs; by default temporary")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         work = asked.work or Path(temporary)
-        train_all(asked.data, work, asked.seeds, minutes=asked.minutes, at_once=asked.at_once)
-        runs = [measure(asked.data, work / f"seed-{seed}", seed) for seed in asked.seeds]
-        alone = without_judgments(asked.data, work / ALONE)
+        runs = [measure(asked.data, work / f"seed-{s}", minutes=asked.minutes, seed=s) for s in asked.seeds]
+        alone = without_judgments(asked.data, work / "catalogue", minutes=asked.minutes, seed=asked.seeds[0])
         report = {
             "benchmark": "homedepot",
-            "command": f"make bench DATA=… (minutes {asked.minutes:g}, seeds {asked.seeds}, at once {asked.at_once})",
+            "command": f"make bench DATA=… (minutes {asked.minutes:g}, seeds {asked.seeds})",
             "measured": datetime.now(UTC).isoformat(timespec="seconds"),
             "commit": commit(),
             "machine": machine(),
@@ -76,24 +71,14 @@ def main() -> None:
     print(json.dumps({name: report[name] for name in ("test", "regions", "robustness", "latency")}, indent=2))
 
 
-def train_all(data: Path, work: Path, seeds: Sequence[int], *, minutes: float, at_once: int) -> None:
-    """Train with every seed, and with the first one on the catalogue alone; ``at_once`` at a time."""
-    jobs = [(f"seed-{seed}", seed, ("--interactions", data / JUDGMENTS)) for seed in seeds]
-    jobs.append((ALONE, seeds[0], ()))
-
-    def run(job: tuple[str, int, tuple[object, ...]]) -> None:
-        name, seed, interactions = job
-        train(work / name, "--catalog", data / PRODUCTS, *interactions, minutes=minutes, seed=seed, threads=threads)
-
-    threads = max(1, (os.cpu_count() or 1) // at_once)
-    with ThreadPoolExecutor(max_workers=at_once) as pool:
-        list(pool.map(run, jobs))
-
-
-def measure(data: Path, work: Path, seed: int) -> dict[str, Any]:
-    """Index and evaluate what was trained with one seed; everything measured, by step."""
+def measure(data: Path, work: Path, *, minutes: float, seed: int) -> dict[str, Any]:
+    """Train with one seed, index and evaluate; everything measured, by step."""
+    work.mkdir(parents=True, exist_ok=True)
     products, judgments = data / PRODUCTS, data / JUDGMENTS
-    model, index = work / MODEL, work / "index"
+    model, index = work / "model", work / "index"
+    trained = train(
+        model, work / "trained.json", "--catalog", products, "--interactions", judgments, minutes=minutes, seed=seed
+    )
     indexed = saddle("reindex", "--model", model, "--catalog", products, "--judgments", judgments, "--out", index)
     del indexed["directory"]  # where it happened to be
     evaluated = {split: by_mode(index, judgments, split) for split in ("dev", "test")}
@@ -105,7 +90,7 @@ def measure(data: Path, work: Path, seed: int) -> dict[str, Any]:
     try:
         return {
             "seed": seed,
-            "train": record(work),
+            "train": trained,
             "reindex": indexed,
             "evaluate": evaluated,
             "regions": regions(searcher, grades),
@@ -116,11 +101,13 @@ def measure(data: Path, work: Path, seed: int) -> dict[str, Any]:
         searcher.close()
 
 
-def without_judgments(data: Path, work: Path) -> dict[str, Any]:
+def without_judgments(data: Path, work: Path, *, minutes: float, seed: int) -> dict[str, Any]:
     """The same from the catalogue alone: pseudo-queries to train on, and reciprocal rank to fuse by."""
-    index = work / "index"
-    saddle("reindex", "--model", work / MODEL, "--catalog", data / PRODUCTS, "--out", index)
-    return {"train": record(work), "evaluate": {"test": by_mode(index, data / JUDGMENTS, "test")}}
+    work.mkdir(parents=True, exist_ok=True)
+    model, index = work / "model", work / "index"
+    trained = train(model, work / "trained.json", "--catalog", data / PRODUCTS, minutes=minutes, seed=seed)
+    saddle("reindex", "--model", model, "--catalog", data / PRODUCTS, "--out", index)
+    return {"train": trained, "evaluate": {"test": by_mode(index, data / JUDGMENTS, "test")}}
 
 
 def by_mode(index: Path, judgments: Path, split: str) -> dict[str, Any]:
@@ -147,36 +134,29 @@ def spread(reports: Sequence[Any]) -> Any:
     return {"mean": statistics.mean(reports), "std": statistics.stdev(reports) if len(reports) > 1 else None}
 
 
-def train(work: Path, *data: object, minutes: float, seed: int, threads: int) -> None:
-    """Train into ``work``, unless an earlier run with the same options has."""
-    work.mkdir(parents=True, exist_ok=True)
-    options = {"minutes": minutes, "seed": seed, "threads": threads}
-    if not (work / RECORD).exists():
-        began, at = time.perf_counter(), commit()
-        words = (*data, "--out", work / MODEL, "--minutes", minutes, "--seed", seed)
-        manifest = saddle("train", *words, threads=threads)
+def train(model: Path, record: Path, *data: object, **options: object) -> dict[str, Any]:
+    """Train, or take the model that an earlier run with the same options left; what is known of it either way."""
+    if not record.exists():
+        began = time.perf_counter()
+        words = [word for name, value in options.items() for word in (f"--{name}", value)]
+        manifest = saddle("train", *data, "--out", model, *words)
         made = {
             "options": options,
-            "commit": at,
+            "commit": commit(),
             "seconds_whole_command": round(time.perf_counter() - began, 1),
             "bundle": manifest,
         }
-        (work / RECORD).write_text(json.dumps(made), encoding="utf-8")
-    if (found := record(work)["options"]) != options:
-        sys.exit(f"{work} was trained with {found}, not {options}; choose another --work")
+        record.write_text(json.dumps(made), encoding="utf-8")
+    trained: dict[str, Any] = json.loads(record.read_bytes())
+    if trained["options"] != options:
+        sys.exit(f"{record} was trained with {trained['options']}, not {options}; choose another --work")
+    return trained
 
 
-def record(work: Path) -> dict[str, Any]:
-    """What is known of the training in ``work``."""
-    found: dict[str, Any] = json.loads((work / RECORD).read_bytes())
-    return found
-
-
-def saddle(*words: object, threads: int | None = None) -> dict[str, Any]:
-    """The JSON that a ``saddle`` command prints; ``threads`` of torch's, by default as many as there are cores."""
+def saddle(*words: object) -> dict[str, Any]:
+    """The JSON that a ``saddle`` command prints."""
     command = [str(Path(sys.executable).with_name("saddle")), *map(str, words), "--json"]
-    environment = os.environ if threads is None else {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment)
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
 

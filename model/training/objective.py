@@ -38,12 +38,12 @@ OWN_WEIGHT = 0.2
 """Weight of ranking a judged query's own products, its nearest rivals, over ranking all of the batch."""
 CONTAINMENT_WEIGHT = 0.3
 MEMBERSHIP_WEIGHT = 0.3
-OUTSIDE_WEIGHT = 1.5
+OUTSIDE_WEIGHT = 6.0
 """What keeping products out counts in membership, over what taking answers in does."""
 
 _REGION_QUERIES = 96
-_NEAREST = 20
-_RANDOM = 12
+_NEAREST = 16
+_RANDOM = 20
 _IRRELEVANT_GRADE = 2
 _ANSWER = float(GAINS[RELEVANT_GRADE])
 
@@ -105,6 +105,9 @@ class Objective:
         grades = _grades(batch, drawn).gather(1, columns)
         inside = gains >= _ANSWER
         outside = ~inside & (grades <= _IRRELEVANT_GRADE)
+        # a judged query's nearest products may be answers that nobody judged
+        doubtful = (drawn < len(batch.grades))[:, None] & (grades < 0)
+        outside[:, :_NEAREST] &= ~doubtful[:, :_NEAREST]
         distances = containment(points, centres[:, None], limits[:, None], c=model.config.curvature, gamma=model.gamma)
         offsets = (points - centres[:, None]).abs()
         place = model.config.place

@@ -68,8 +68,10 @@ def train(
 
     if out.exists():
         raise CommandError(f"{out} exists already: choose another --out, or remove it first")
-    # A core that something else uses would stall every parallel step while the other threads spin.
+    # A core that something else uses would stall every parallel step while the other threads spin; but a thread that
+    # sleeps at once is woken a thousand times a step. So they spin for microseconds.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     import torch
 
     from model.catalog import fingerprint
