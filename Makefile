@@ -42,7 +42,7 @@ bench: $(READY) ## Measure on Home Depot, three seeds (DATA=folder with products
 compare: $(READY) ## Measure ANTHEM beside its twins and other systems (DATA=folder with homedepot/ and flipkart/)
 	@test -n "$(DATA)" || { echo "make compare needs DATA=folder with homedepot/ and flipkart/; see docs/benchmarks.md"; exit 2; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cpu,train,dev,compare]'
-	$(BIN)/python -m benchmarks.compare --data $(DATA) --out benchmarks/compare.d
+	OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=2000 $(BIN)/python -m benchmarks.compare --data $(DATA) --out benchmarks/compare.d
 
 clean: ## Remove .venv and everything generated
 	rm -rf $(VENV) var .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
