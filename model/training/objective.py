@@ -38,7 +38,7 @@ OWN_WEIGHT = 0.2
 """Weight of ranking a judged query's own products, its nearest rivals, over ranking all of the batch."""
 CONTAINMENT_WEIGHT = 0.3
 MEMBERSHIP_WEIGHT = 0.3
-OUTSIDE_WEIGHT = 6.0
+OUTSIDE_WEIGHT = 9.0
 """What keeping products out counts in membership, over what taking answers in does."""
 
 _REGION_QUERIES = 96
