@@ -101,7 +101,7 @@ def _drawn_hit(searcher: Searcher, query: str, chance: random.Random) -> Explana
 
 def _removal_costs(searcher: Searcher, explanation: Explanation) -> list[float]:
     """How much further from the query's hyperboloid the product lies without each of its title's terms."""
-    encoder = searcher.encoder
+    encoder = searcher.channels.encoder
     terms = [term.term for term in explanation.title_terms]
     titles = [_joined(encoder, terms[:place] + terms[place + 1 :]) for place in range(len(terms))]
     regions = encoder.encode_queries([explanation.read])

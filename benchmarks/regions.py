@@ -152,7 +152,7 @@ def _add(
 
 
 def _hyperboloid(searcher: Searcher, query: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    found = searcher.encoder.encode_queries([searcher.read(query)])
+    found = searcher.channels.encoder.encode_queries([searcher.channels.read(query)])
     return found.centres[0], found.limits[0]
 
 

@@ -72,7 +72,8 @@ def robustness(
     qrels: dict[str, dict[str, int]] = {}
     for judgment in judgments:
         qrels.setdefault(judgment.query, {})[judgment.product_id] = grade(judgment.relevance)
-    perturbed = perturbations(sorted(qrels), seed=seed, words=frozenset(searcher.encoder.tokenizer.vocabulary.words))
+    known = searcher.channels.encoder.tokenizer.vocabulary.words
+    perturbed = perturbations(sorted(qrels), seed=seed, words=frozenset(known))
     report: dict[str, Any] = {
         "snapshot": searcher.snapshot_id,
         "model": searcher.model_version,

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Literal
 
 from index.calibration import QUERIES, calibrate, sample_queries
 from index.candidates import Backend, CandidateIndex, default_backend
+from index.channels import Channels
 from index.documents import Documents, DocumentWriter
 from index.fusion import Fusion
-from index.learning import Channels, learn_fusion, read_dev_judgments
+from index.learning import learn_fusion, read_dev_judgments
 from index.lexical import LEXICAL, LexicalIndex, LexicalWriter
 from index.points import PointsWriter, load_points
 from index.snapshot import (
@@ -278,11 +279,10 @@ def _fuse(
     """Learn from ``judged`` queries how the two channels in ``draft`` are fused."""
     documents = Documents(draft)
     try:
-        channels = Channels(
-            encoder, candidates, settings, load_points(draft / POINTS), LexicalIndex.load(draft / LEXICAL), documents
-        )
+        points, lexical = load_points(draft / POINTS), LexicalIndex.load(draft / LEXICAL)
+        channels = Channels(encoder, candidates, settings, points, lexical)
         with clock.stage("fuse") as progress:
-            return learn_fusion(judged, channels, on_progress=progress)
+            return learn_fusion(judged, channels, documents, on_progress=progress)
     finally:
         documents.close()
 

@@ -96,13 +96,13 @@ def explain(searcher: Searcher, query: str, product_id: str) -> Explanation:
         UnknownProductError: the snapshot has no such product.
         EmptyTextError: the query has no letter or digit.
     """
-    snapshot, encoder = searcher.snapshot, searcher.encoder
+    snapshot, encoder = searcher.snapshot, searcher.channels.encoder
     row = snapshot.documents.row(product_id)
     if row is None:
         raise UnknownProductError(f"snapshot {snapshot.manifest.id} has no product {product_id!r}")
     product = snapshot.documents.product(row)
     geometry = snapshot.manifest.geometry
-    read = searcher.read(query)
+    read = searcher.channels.read(query)
     regions = encoder.encode_queries([read])
     point, centre, limit = snapshot.points[row], regions.centres[0], regions.limits[0]
     outside, inside = hyperboloid.containment_parts(point, centre, limit, c=geometry.curvature)

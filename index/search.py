@@ -5,26 +5,25 @@ Evaluation, benchmarks and the service run this one pipeline.
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from index.algebra import Box, LexicalScores, Region, lexical_scores
+from index.algebra import Box, LexicalScores, Region
 from index.candidates import CandidateIndex
 from index.census import CENSUS_UP_TO, Census
+from index.channels import Channels
 from index.documents import UnknownProductError
 from index.expression import Conjunction, Expression, ExpressionError, normal_form
-from index.fusion import union
-from index.lexical import LEXICAL, LEXICAL_CANDIDATES, LexicalIndex, best
+from index.lexical import LEXICAL, LexicalIndex, best
 from index.results import Hit, Mode, SearchResult, Timings, Total
 from index.snapshot import CANDIDATES, ENCODER, Snapshot, SnapshotError
 from model.runtime import EmptyTextError, TextEncoder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -68,20 +67,13 @@ class _Ranked:
 class Searcher:
     """Answers queries from one snapshot; safe to call from several threads at once.
 
-    ``snapshot``, ``encoder`` and ``lexical`` are for those who ask other things about its products than a search.
+    ``snapshot`` and ``channels`` are for those who ask other things about its products than a search.
     """
 
-    def __init__(
-        self, snapshot: Snapshot, encoder: TextEncoder, candidates: CandidateIndex, lexical: LexicalIndex
-    ) -> None:
+    def __init__(self, snapshot: Snapshot, channels: Channels) -> None:
         self.snapshot = snapshot
-        self.encoder = encoder
-        self._candidates = candidates
-        self.lexical = lexical
+        self.channels = channels
         self._census = Census(snapshot.points) if len(snapshot.points) <= CENSUS_UP_TO else None
-        self._geometry = snapshot.manifest.geometry
-        self._settings = snapshot.manifest.candidates
-        self._fusion = snapshot.manifest.fusion
 
     @classmethod
     def open(cls, directory: Path, *, threads: int = 1) -> Self:
@@ -104,7 +96,7 @@ class Searcher:
                     f"snapshot {manifest.id} in {directory} says {manifest.products} products, but its {name} "
                     f"index holds {len(index)}"
                 )
-        return cls(snapshot, encoder, candidates, lexical)
+        return cls(snapshot, Channels(encoder, candidates, manifest.candidates, snapshot.points, lexical))
 
     @property
     def snapshot_id(self) -> str:
@@ -138,7 +130,7 @@ class Searcher:
         page = _page(limit, offset)
         started = time.perf_counter()
         conjunctions = _conjunctions(query)
-        return self._answer(_Sought(self._region(conjunctions), mode, conjunctions), page, started=started)
+        return self._answer(_Sought(self.channels.region(conjunctions), mode, conjunctions), page, started=started)
 
     def similar(self, product_id: str, *, limit: int = 10, offset: int = 0) -> SearchResult:
         """The products nearest to one of the catalogue, which is left out itself.
@@ -166,15 +158,11 @@ class Searcher:
             ExpressionError: the query is an expression that no search can be made of.
         """
         conjunctions = _conjunctions(query)
-        sought = _Sought(self._region(conjunctions), mode, conjunctions)
+        sought = _Sought(self.channels.region(conjunctions), mode, conjunctions)
         rows = {self.snapshot.documents.row(product_id): product_id for product_id in product_ids}
         rows.pop(None, None)
         ranked = self._rank(np.array(list(rows), dtype=np.int64), sought, self._lexical_scores(sought))
         return {rows[int(row)]: float(score) for row, score in zip(ranked.rows, ranked.scores, strict=True)}
-
-    def read(self, text: str) -> str:
-        """``text`` as the encoder gets to see it: with the words corrected that neither it nor the catalogue knows."""
-        return self.lexical.corrected(text, knows=self.encoder.tokenizer.knows)
 
     def close(self) -> None:
         """Close the snapshot's files; nothing may be searched after."""
@@ -205,43 +193,21 @@ class Searcher:
             ),
         )
 
-    def _region(self, conjunctions: Sequence[Conjunction]) -> Region:
-        texts = list(dict.fromkeys(text for part in conjunctions for text in (*part.positive, *part.negative)))
-        found = self.encoder.encode_queries([self.read(text) for text in texts])
-        return Region.of(conjunctions, dict(zip(texts, zip(found.centres, found.limits, strict=True), strict=True)))
-
     def _lexical_scores(self, sought: _Sought) -> LexicalScores | None:
-        return None if sought.mode == "hyperboloid" else lexical_scores(sought.conjunctions, self.lexical.scores)
+        return None if sought.mode == "hyperboloid" else self.channels.words(sought.conjunctions)
 
     def _candidate_rows(self, sought: _Sought, lexical: LexicalScores | None, *, depth: int) -> NDArray[np.int64]:
         if lexical is not None and sought.mode == "lexical":
             return best(lexical.order(), depth)
-        rows = self._near(sought.region, depth=depth if sought.without is None else depth + 1)
         if lexical is not None:
-            return union(rows, best(lexical.scores, max(LEXICAL_CANDIDATES, depth)))
-        return rows if sought.without is None else rows[rows != sought.without]
-
-    def _near(self, region: Region, *, depth: int) -> NDArray[np.int64]:
-        """At least ``depth`` rows, those nearest to the centre of each of the region's boxes.
-
-        Every further box adds candidates, and every candidate is measured against every box: so that k boxes cost k
-        times as much and not k², each is given a share of 1/√k of the candidates that one alone would have.
-        """
-        share = math.ceil(self._settings.count / math.sqrt(len(region.boxes)))
-        count = max(share, 2 * depth)
-        if count < self.size:
-            found = [
-                self._candidates.search(box.centre, count, ef_search=self._settings.ef_search) for box in region.boxes
-            ]
-            rows = found[0] if len(found) == 1 else np.unique(np.concatenate(found))
-            # A graph may reach fewer rows than asked for; a page is full all the same.
-            if len(rows) >= depth:
-                return rows
-        return np.arange(self.size, dtype=np.int64)
+            return self.channels.either(sought.region, lexical, depth=depth)
+        if sought.without is None:
+            return self.channels.near(sought.region, depth=depth)
+        rows = self.channels.near(sought.region, depth=depth + 1)
+        return np.asarray(rows[rows != sought.without])
 
     def _rank(self, rows: NDArray[np.int64], sought: _Sought, lexical: LexicalScores | None) -> _Ranked:
-        geometry, region = self._geometry, sought.region
-        distances = region.distances(self.snapshot.points[rows], c=geometry.curvature, gamma=geometry.gamma)
+        distances = self.channels.distances(sought.region, rows)
         if lexical is None:
             scores = -distances
         elif sought.mode == "lexical":
@@ -249,8 +215,9 @@ class Searcher:
         else:
             words = lexical.scores[rows]
             # Words are certain where boxes are learnt: what holds the excluded ones is excluded from both channels.
-            away = np.float32(region.exclusion(c=geometry.curvature)) * (words < 0)
-            scores = self._fusion.fuse(distances + away, words)
+            reach = np.float32(sought.region.exclusion(c=self.snapshot.manifest.geometry.curvature))
+            away = np.where(words < 0, reach, np.float32(0.0))
+            scores = self.snapshot.manifest.fusion.fuse(distances + away, words)
         order = np.lexsort((rows, -scores))
         return _Ranked(rows[order], scores[order], distances[order])
 

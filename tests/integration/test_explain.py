@@ -76,7 +76,7 @@ def test_a_product_inside_has_no_axis_to_blame(searcher, explained):
 
 def test_axes_come_worst_first_and_say_how_far_outside_the_product_is(searcher, explained):
     found = explained("p7")
-    region = searcher.encoder.encode_queries([QUERY])
+    region = searcher.channels.encoder.encode_queries([QUERY])
     centre, limit = region.centres[0].astype(float), region.limits[0].astype(float)
     offset = searcher.snapshot.points[searcher.snapshot.documents.row("p7")] - centre
     outside = {axis for axis in range(len(offset)) if abs(offset[axis]) > limit[axis]}

@@ -9,6 +9,7 @@ import pytest
 from fakes import shop_titles, write_bundle, write_catalog
 
 from index.build import build
+from index.channels import Channels
 from index.exact import scan
 from index.expression import And, ExpressionError, Not, Or, Text
 from index.operators import from_json, parse
@@ -83,8 +84,8 @@ def test_hits_fall_by_score_and_measure_alike_in_every_mode(searcher, mode, quer
 
 def test_lexical_hits_are_those_of_the_index_by_its_scores(searcher):
     result = searcher.search("cordless oak drill", mode="lexical", limit=50)
-    scores = searcher.lexical.scores("cordless oak drill")
-    rows = searcher.lexical.search("cordless oak drill", 50)
+    scores = searcher.channels.lexical.scores("cordless oak drill")
+    rows = searcher.channels.lexical.search("cordless oak drill", 50)
     assert ids(result) == [f"p{row}" for row in rows]
     np.testing.assert_allclose([hit.score for hit in result.hits], scores[rows], rtol=1e-6)
 
@@ -100,12 +101,12 @@ def test_hybrid_hits_are_ordered_by_the_fusion_of_both_channels(searcher):
     everything = searcher.search("acme oak door", limit=EVERYTHING).hits
     distances = np.array([hit.distance for hit in everything], dtype=np.float32)
     rows = [int(hit.product.product_id[1:]) for hit in everything]
-    fused = searcher.snapshot.manifest.fusion.fuse(distances, searcher.lexical.scores("acme oak door")[rows])
+    fused = searcher.snapshot.manifest.fusion.fuse(distances, searcher.channels.lexical.scores("acme oak door")[rows])
     np.testing.assert_allclose([hit.score for hit in everything], fused, rtol=1e-6)
 
 
 def test_hybrid_finds_what_only_one_channel_finds(searcher, monkeypatch):
-    monkeypatch.setattr(searcher, "_near", lambda *_args, **_options: np.array([1, 2]))
+    monkeypatch.setattr(Channels, "near", lambda *_args, **_options: np.array([1, 2]))
     found = set(ids(searcher.search("ladder", limit=EVERYTHING)))
     assert found == hold("ladder") | {"p1", "p2"}
 
@@ -145,7 +146,7 @@ def test_a_text_as_an_expression_is_the_text(searcher):
 
 
 def test_an_expression_of_one_text_has_the_log_volume_of_its_hyperboloid(searcher):
-    (limit,) = searcher.encoder.encode_queries(["oak door"]).limits
+    (limit,) = searcher.channels.encoder.encode_queries(["oak door"]).limits
     generality = searcher.search("oak door").generality
     assert generality == pytest.approx(float(hyperboloid.log_volume(limit)), rel=1e-4)
 
@@ -185,14 +186,16 @@ def test_what_not_excludes_comes_after_what_it_leaves(searcher):
 
 def test_in_hybrid_a_product_with_the_excluded_words_is_moved_away_by_the_reach_of_their_box(searcher):
     everything = searcher.search(parse("drill NOT cordless"), limit=EVERYTHING).hits
-    regions = searcher.encoder.encode_queries(["cordless"])
+    regions = searcher.channels.encoder.encode_queries(["cordless"])
     corner = regions.centres[0] + regions.limits[0]
     reach = lorentz.dist(regions.centres[0], corner, c=searcher.snapshot.manifest.geometry.curvature)
     cordless = hold("cordless")
     moved = [hit.distance + float(reach) * (hit.product.product_id in cordless) for hit in everything]
     rows = [int(hit.product.product_id[1:]) for hit in everything]
     words = np.where(
-        [hit.product.product_id in cordless for hit in everything], -1.0, searcher.lexical.scores("drill")[rows]
+        [hit.product.product_id in cordless for hit in everything],
+        -1.0,
+        searcher.channels.lexical.scores("drill")[rows],
     )
     fused = searcher.snapshot.manifest.fusion.fuse(np.array(moved, dtype=np.float32), words.astype(np.float32))
     np.testing.assert_allclose([hit.score for hit in everything], fused, rtol=1e-6)
