@@ -218,7 +218,7 @@ def test_a_quarter_of_the_axes_tell_what_is_present_or_none_without_regions(tmp_
 
 @pytest.mark.parametrize("changes", [{}, {"curvature": 0.0, "spherical": True}])
 def test_plain_vector_models_are_trained_by_the_same_recipe(tmp_path, examples, changes):
-    run = trainer_of(examples, tmp_path, steps=40, dim=DIM, regions=False, **changes)
+    run = trainer_of(examples, tmp_path, steps=80, dim=DIM, regions=False, **changes)
     before = run._dev.evaluate(run.model)
     learnt = run.fit().metrics
     for name in (DEV_METRIC, "nDCG@10"):
