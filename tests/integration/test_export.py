@@ -200,8 +200,8 @@ def test_a_model_that_changed_since_its_export_is_noticed(exported, weight, outp
     before = parameter.detach().clone()
     try:
         with torch.no_grad():
-            parameter += 0.1
-        with pytest.raises(ParityError, match=f"{output}.*{TOLERANCE:g}"):
+            parameter += 0.01
+        with pytest.raises(ParityError, match=f"{output}.*, over 0.0001"):
             check_parity(model, out, SAMPLES)
         with torch.no_grad():
             parameter.fill_(float("nan"))
@@ -259,6 +259,6 @@ def test_samples_of_one_word_still_give_graphs_for_any_shape_with_words_at_the_e
         model.embedding.table.weight *= 50.0  # tanh then puts every word at the soft bound
     export(model, tokenizer, tmp_path / "model", catalog=CATALOG, training={}, samples=["oak", "saw"])
     for texts in TEXTS.values():
-        assert check_parity(model, tmp_path / "model", texts) <= TOLERANCE
+        check_parity(model, tmp_path / "model", texts)
     with pytest.raises(EmptyTextError):
         TextEncoder(tmp_path / "model").encode_queries(["?"])
