@@ -1,4 +1,4 @@
-"""Which learning rate and which radius suit ANTHEM and each of its twins, on dev: what ``FAMILY`` has was chosen so.
+"""Which learning rate and which radius suit ANTHEM and each of its twins, on dev: what ``FAMILY`` is to be set by.
 
 Each is varied alone, the other staying as it is by default. A run that is stopped goes on with the next trial.
 
