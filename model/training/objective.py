@@ -107,7 +107,7 @@ class Objective:
         outside = ~inside & (grades <= _IRRELEVANT_GRADE)
         # a judged query's nearest products may be answers that nobody judged
         doubtful = (drawn < len(batch.grades))[:, None] & (grades < 0)
-        outside[:, :_NEAREST] &= ~doubtful[:, :_NEAREST]
+        outside[:, :-_RANDOM] &= ~doubtful[:, :-_RANDOM]
         distances = containment(points, centres[:, None], limits[:, None], c=model.config.curvature, gamma=model.gamma)
         offsets = (points - centres[:, None]).abs()
         place = model.config.place

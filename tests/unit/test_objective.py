@@ -171,6 +171,28 @@ def test_regions_grow_towards_answers_and_shrink_from_what_is_irrelevant(tokeniz
     assert not pushes["neither"].any()
 
 
+def test_near_products_that_nobody_judged_are_not_kept_out_of_a_judged_querys_region(tokenizer, monkeypatch):
+    _, objective = objective_of(tokenizer)
+    batch = objective._source.batch(0)
+    told = []
+    monkeypatch.setattr(
+        objective_module,
+        "membership",
+        lambda excess, inside, outside, **_: told.append(outside) or torch.zeros(()),
+    )
+    queries, points = objective._queries(batch.queries), objective._points(batch.products)
+    drawn = torch.arange(len(batch.gains))
+    unjudged = graded_batch(np.full(batch.grades.shape, -1), np.zeros(batch.gains.shape))
+    columns = torch.zeros(len(drawn), 3 + objective_module._RANDOM, dtype=torch.int64)
+    objective._region_loss(unjudged, queries, drawn, points[columns], columns)
+    judged = len(batch.grades)
+    outside = told[-1]
+    assert 0 < judged < len(drawn)
+    assert not outside[:judged, :3].any()
+    assert outside[:judged, 3:].all()
+    assert outside[judged:].all()
+
+
 def test_answers_and_judged_products_come_first_and_then_the_nearest():
     chance = torch.Generator().manual_seed(5)
     products, queries, judged = 60, 8, 4
