@@ -120,6 +120,11 @@ class Region:
     boxes: tuple[Box, ...]
 
     @classmethod
+    def around(cls, centre: Vector, limit: Vector) -> Self:
+        """The region of one hyperboloid; a ``limit`` of zero makes a point of it."""
+        return cls((Box.around(centre, limit),))
+
+    @classmethod
     def of(cls, conjunctions: Sequence[Conjunction], hyperboloids: Mapping[str, Hyperboloid]) -> Self:
         """The region of a normal form, given the hyperboloid of each of its texts."""
         single = {text: Box.around(*found) for text, found in hyperboloids.items()}
@@ -168,6 +173,10 @@ class LexicalScores:
         least = self.scores.min(initial=0.0)
         return self.scores if least == 0 else np.where(self.matched, self.scores - least + np.float32(1.0), 0.0)
 
+    def among(self, mask: NDArray[np.bool_]) -> LexicalScores:
+        """The same as if rows outside ``mask`` (N) shared no word."""
+        return LexicalScores(np.where(mask, self.scores, np.float32(0.0)), self.matched & mask)
+
 
 def lexical_scores(conjunctions: Sequence[Conjunction], scores: Callable[[str], NDArray[np.float32]]) -> LexicalScores:
     """The lexical channel's reading of a normal form, ``scores`` being BM25 (N) of one text.
@@ -180,6 +189,23 @@ def lexical_scores(conjunctions: Sequence[Conjunction], scores: Callable[[str], 
         scores=np.max([part.scores for part in found], axis=0) if len(found) > 1 else found[0].scores,
         matched=np.any([part.matched for part in found], axis=0) if len(found) > 1 else found[0].matched,
     )
+
+
+def lexical_matches(
+    conjunctions: Sequence[Conjunction],
+    scores: Callable[[str], NDArray[np.float32]],
+    corrected: Callable[[str], str],
+) -> NDArray[np.bool_]:
+    """Which rows (N) hold every word of what a normal form asks for, and not every word of what it excludes."""
+
+    def held(text: str) -> NDArray[np.bool_]:
+        return np.asarray(np.all([scores(word) > 0 for word in words(corrected(text))], axis=0))
+
+    def matched(part: Conjunction) -> NDArray[np.bool_]:
+        rows = np.all([held(text) for text in part.positive], axis=0)
+        return np.asarray(np.all([rows, *(~held(text) for text in part.negative)], axis=0))
+
+    return np.asarray(np.any([matched(part) for part in conjunctions], axis=0))
 
 
 def _conjunction_scores(part: Conjunction, scores: Callable[[str], NDArray[np.float32]]) -> LexicalScores:

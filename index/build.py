@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from index.calibration import QUERIES, calibrate, sample_queries
 from index.candidates import Backend, CandidateIndex, default_backend
 from index.channels import Channels
+from index.column_files import COLUMNS, ColumnsWriter
 from index.documents import Documents, DocumentWriter
 from index.fusion import Fusion
 from index.learning import learn_fusion, read_dev_judgments
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from model.catalog import Product
     from model.text import Vocabulary
 
-Stage = Literal["encode", "words", "index", "calibrate", "fuse"]
+Stage = Literal["encode", "words", "columns", "index", "calibrate", "fuse"]
 
 _BATCH = 4096
 _FAMILIAR_TITLES = 2000
@@ -144,15 +145,19 @@ def build(
         first = list(islice(products, _FAMILIAR_TITLES))
         if not allow_foreign:
             _check_belongs(encoder, first, catalog=catalog, source=source)
-        terms = LexicalWriter()
+        terms, columns = LexicalWriter(), ColumnsWriter()
         with clock.stage("encode") as progress:
-            count = _encode(chain(first, products), encoder, terms, draft, progress)
+            count = _encode(chain(first, products), encoder, terms, columns, draft, progress)
         _check_rejects(rejects, rejects_path, max_reject_share)
         if count == 0:
             raise BuildError(f"{catalog} holds no usable product: all {rejects.count} rows were rejected")
         with clock.stage("words") as progress:
             progress(0, count)
             terms.save(draft / LEXICAL)
+            progress(count, count)
+        with clock.stage("columns") as progress:
+            progress(0, count)
+            columns.save(draft / COLUMNS)
             progress(count, count)
         candidates, settings = _index(
             draft, encoder, clock, backend=backend, target_recall=target_recall, queries=queries
@@ -208,10 +213,11 @@ def _encode(
     products: Iterator[Product],
     encoder: TextEncoder,
     terms: LexicalWriter,
+    columns: ColumnsWriter,
     draft: Path,
     progress: Callable[[int, int | None], None],
 ) -> int:
-    """Write points and documents of all ``products`` into ``draft``, by batches, and collect their ``terms``.
+    """Write points and documents of all ``products`` into ``draft``, by batches, and collect ``terms`` and ``columns``.
 
     Returns their number.
     """
@@ -223,6 +229,7 @@ def _encode(
             points.append(encoder.encode_products(texts))
             terms.append(texts)
             documents.append(batch)
+            columns.append(batch)
             count += len(batch)
             progress(count, None)
     return count

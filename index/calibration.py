@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from index.algebra import Region
 from index.exact import scan
 from index.rerank import rerank
 from index.snapshot import CandidateSettings
@@ -97,8 +98,8 @@ def _truths(points: NDArray[np.float32], regions: Hyperboloids, geometry: Geomet
     """Rows of the exact containment top of each region, computed on all cores."""
 
     def top(region: int) -> NDArray[np.int64]:
-        centre, limit = regions.centres[region], regions.limits[region]
-        return scan(points, centre, limit, c=geometry.curvature, gamma=geometry.gamma, count=DEPTH).rows
+        sought = Region.around(regions.centres[region], regions.limits[region])
+        return scan(points, sought, c=geometry.curvature, gamma=geometry.gamma, count=DEPTH).rows
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         yield from pool.map(top, range(len(regions)))
@@ -152,6 +153,6 @@ def _latency(
     for centre, limit in zip(regions.centres, regions.limits, strict=True):
         started = time.perf_counter()
         rows = index.search(centre, choice.count, ef_search=choice.ef_search)
-        rerank(points, rows, centre, limit, c=geometry.curvature, gamma=geometry.gamma)
+        rerank(points, rows, Region.around(centre, limit), c=geometry.curvature, gamma=geometry.gamma)
         seconds.append(time.perf_counter() - started)
     return float(np.median(seconds))

@@ -1,4 +1,4 @@
-"""The census: how many of all points a region contains, found axis by axis without measuring a distance."""
+"""The census: which of all points a region contains, found axis by axis without measuring a distance."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FEW = 100
 
 
 class Census:
-    """Counts the points of a region; safe to call from several threads at once.
+    """Finds the points of a region; safe to call from several threads at once.
 
     Each coordinate is kept as one of 256 steps between its axis' extremes, axis by axis, a quarter of the points'
     memory. The steps rise with the coordinates, so a row whose step lies outside a box' steps lies outside the box;
@@ -36,10 +36,10 @@ class Census:
         self._scale = (np.float32(_LEVELS) / np.where(extent > 0, extent, np.inf)).astype(np.float32)
         self._steps = np.ascontiguousarray(self._step(points).T)
 
-    def count(self, region: Region) -> int:
-        """How many points ``region`` contains."""
+    def rows(self, region: Region) -> NDArray[np.int64]:
+        """Rows of the points that ``region`` contains, in order."""
         rows = [self._inside(box) for box in region.boxes]
-        return len(rows[0]) if len(rows) == 1 else len(np.unique(np.concatenate(rows)))
+        return rows[0] if len(rows) == 1 else np.unique(np.concatenate(rows))
 
     def _step(self, x: NDArray[np.float32]) -> NDArray[np.uint8]:
         """The step of each coordinate of ``x`` (..., d); every operation keeps the order of coordinates."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from itertools import chain, product
 from typing import TYPE_CHECKING
 
+from index.places import MisplacedError, Place
 from model.text import words
 
 if TYPE_CHECKING:
@@ -24,28 +25,11 @@ MAX_DEPTH = 32
 MAX_TEXTS = 64
 """How many texts an expression may name, repetitions counted."""
 
-Place = int | str | None
-"""Where something was written: an offset into a text, a JSON pointer, or None if nowhere."""
 
+class ExpressionError(MisplacedError):
+    """A query that no search can be made of."""
 
-class ExpressionError(ValueError):
-    """A query that no search can be made of; ``message`` says what it does wrong, ``place`` where."""
-
-    def __init__(self, message: str, place: Place = None) -> None:
-        where = {int: f" at character {place}", str: f" at {place or '/'}"}.get(type(place), "")
-        super().__init__(f"the query{where} {message}")
-        self.message = message
-        self.place = place
-
-    @property
-    def position(self) -> int | None:
-        """The offset of the offending character, if the query was a text."""
-        return self.place if isinstance(self.place, int) else None
-
-    @property
-    def pointer(self) -> str | None:
-        """The JSON pointer to the offending part, if the query was JSON."""
-        return self.place if isinstance(self.place, str) else None
+    what = "the query"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from index.expression import MAX_DEPTH, And, Expression, ExpressionError, Not, Or, Text, too_deep
+from index.places import described
 from model.text import words
 
 _TOKEN = re.compile(r'(?P<space>\s+)|(?P<bracket>[()])|"(?P<phrase>[^"]*)"|(?P<quote>")|(?P<word>[^\s()"]+)')
@@ -143,7 +144,7 @@ def _from_json(value: object, pointer: str, depth: int) -> Expression:
         return _text(value, pointer)
     if not isinstance(value, dict) or len(value) != 1 or not value.keys() <= {"and", "or", "not"}:
         raise ExpressionError(
-            f'is {_described(value)}; write a string, {{"and": [...]}}, {{"or": [...]}} or {{"not": ...}}', pointer
+            f'is {described(value)}; write a string, {{"and": [...]}}, {{"or": [...]}} or {{"not": ...}}', pointer
         )
     if depth == MAX_DEPTH:
         raise too_deep(pointer)
@@ -152,17 +153,6 @@ def _from_json(value: object, pointer: str, depth: int) -> Expression:
     if operator == "not":
         return Not(_from_json(inner, below, depth + 1), pointer)
     if not isinstance(inner, list) or not inner:
-        raise ExpressionError(f"is {_described(inner)}; write a list of at least one operand", below)
+        raise ExpressionError(f"is {described(inner)}; write a list of at least one operand", below)
     operands = tuple(_from_json(operand, f"{below}/{i}", depth + 1) for i, operand in enumerate(inner))
     return And(operands, pointer) if operator == "and" else Or(operands, pointer)
-
-
-def _described(value: object) -> str:
-    """A value in the words of JSON; not its text, which may be of any length."""
-    if isinstance(value, dict):
-        return f"an object with {len(value)} keys" if len(value) != 1 else "an object with another key"
-    if isinstance(value, list):
-        return f"a list of {len(value)}"
-    return {type(None): "null", bool: "true or false", int: "a number", float: "a number", str: "a string"}.get(
-        type(value), type(value).__name__
-    )

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from index.algebra import Box
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from index.algebra import Region
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +40,10 @@ class Ranking:
         )
 
 
-def rerank(
-    points: NDArray[np.float32],
-    rows: NDArray[np.int64],
-    centre: NDArray[np.float32],
-    limit: NDArray[np.float32],
-    *,
-    c: float,
-    gamma: float,
-) -> Ranking:
-    """Order ``rows`` (K) of ``points`` (N, d) by containment distance to (centre, limit), (d) each."""
-    x, box = points[rows], Box.around(centre, limit)
-    return _ordered(rows, box.distances(x, c=c, gamma=gamma), box.contains(x))
+def rerank(points: NDArray[np.float32], rows: NDArray[np.int64], region: Region, *, c: float, gamma: float) -> Ranking:
+    """Order ``rows`` (K) of ``points`` (N, d) by containment distance to ``region``."""
+    x = points[rows]
+    return _ordered(rows, region.distances(x, c=c, gamma=gamma), region.contains(x))
 
 
 def _ordered(rows: NDArray[np.int64], distances: NDArray[np.float32], contained: NDArray[np.bool_]) -> Ranking:

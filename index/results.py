@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from index.facets import Facet
     from model.catalog import Product
 
 Mode = Literal["hybrid", "hyperboloid", "lexical"]
@@ -53,6 +54,7 @@ class SearchResult:
 
     hits: tuple[Hit, ...]
     total: Total
+    facets: tuple[Facet, ...]
     mode: Mode
     generality: float | None
     snapshot: str

@@ -11,14 +11,19 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from index.algebra import Box, LexicalScores, Region
+from index.algebra import LexicalScores, Region
 from index.candidates import CandidateIndex
 from index.census import CENSUS_UP_TO, Census
 from index.channels import Channels
 from index.documents import UnknownProductError
 from index.expression import Conjunction, Expression, ExpressionError, normal_form
+from index.facets import facet
+from index.filters import FilterError
+from index.fusion import union
 from index.lexical import LEXICAL, LexicalIndex, best
+from index.refinement import DISTANCE, NOTHING, Refinement, RefinementError
 from index.results import Hit, Mode, SearchResult, Timings, Total
+from index.selection import Selections
 from index.snapshot import CANDIDATES, ENCODER, Snapshot, SnapshotError
 from model.runtime import EmptyTextError, TextEncoder
 
@@ -28,12 +33,18 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from index.refinement import Sort
+    from index.selection import Selection
+
 __all__ = [
     "MAX_DEPTH",
     "EmptyTextError",
     "ExpressionError",
+    "FilterError",
     "Hit",
     "Mode",
+    "Refinement",
+    "RefinementError",
     "SearchResult",
     "Searcher",
     "Timings",
@@ -47,21 +58,38 @@ MAX_DEPTH = 10_000
 
 @dataclass(frozen=True, slots=True)
 class _Sought:
-    """What a search is after; ``without`` is a row to leave out."""
+    """What a search is after: ``selection`` are the rows that may be hits, all if None, less the row ``without``."""
 
     region: Region
     mode: Mode
     conjunctions: tuple[Conjunction, ...] = ()
+    selection: Selection | None = None
     without: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class _Ranked:
-    """Rows by falling score, equal scores by row number; (K) each."""
+class _Scored:
+    """Rows, their scores and their distances, (K) each."""
 
     rows: NDArray[np.int64]
     scores: NDArray[np.float32]
     distances: NDArray[np.float32]
+
+    def best_first(self) -> _Scored:
+        """By falling score, equal scores by row number."""
+        return self.taken(np.lexsort((self.rows, -self.scores)))
+
+    def taken(self, places: slice | NDArray[np.int64]) -> _Scored:
+        """What stands in these places."""
+        return _Scored(self.rows[places], self.scores[places], self.distances[places])
+
+
+@dataclass(frozen=True, slots=True)
+class _Inside:
+    """The rows that the region contains; all of them, or those among the rows that were looked at."""
+
+    rows: NDArray[np.int64]
+    complete: bool
 
 
 class Searcher:
@@ -73,6 +101,7 @@ class Searcher:
     def __init__(self, snapshot: Snapshot, channels: Channels) -> None:
         self.snapshot = snapshot
         self.channels = channels
+        self._selections = Selections(snapshot.columns)
         self._census = Census(snapshot.points) if len(snapshot.points) <= CENSUS_UP_TO else None
 
     @classmethod
@@ -114,41 +143,59 @@ class Searcher:
         return self.snapshot.manifest.products
 
     def search(
-        self, query: str | Expression, *, mode: Mode = "hybrid", limit: int = 10, offset: int = 0
+        self,
+        query: str | Expression,
+        *,
+        mode: Mode = "hybrid",
+        limit: int = 10,
+        offset: int = 0,
+        refinement: Refinement = NOTHING,
     ) -> SearchResult:
         """The ``limit`` products after the first ``offset``, best first; a text is taken literally.
 
-        Fewer only where the catalogue ends, or in the lexical mode the products that share a word with the query. A
-        page deeper than the snapshot was calibrated for widens the candidates, to twice as many as the page needs,
-        so that the exact order has some to choose from.
+        Fewer only where the catalogue, or what of it passes the filter, ends; or in the lexical mode the products that
+        share a word with the query. A page deeper than the snapshot was calibrated for widens the candidates, to twice
+        as many as the page needs, so that the exact order has some to choose from.
+
+        Facets count the products that *match*: those the region contains, and those that hold every word of the query,
+        each only in the modes that look at it. Sorted by a column, products that match come first; the others follow in
+        the order of their scores.
 
         Raises:
             EmptyTextError: the query is a text without a letter or digit.
             ExpressionError: the query is an expression that no search can be made of.
+            FilterError, RefinementError: the refinement does not suit the catalogue's columns.
             ValueError: ``limit < 1``, ``offset < 0`` or ``limit + offset > MAX_DEPTH``.
         """
         page = _page(limit, offset)
         started = time.perf_counter()
+        selection = self._select(refinement)
         conjunctions = _conjunctions(query)
-        return self._answer(_Sought(self.channels.region(conjunctions), mode, conjunctions), page, started=started)
+        sought = _Sought(self.channels.region(conjunctions), mode, conjunctions, selection)
+        return self._answer(sought, page, refinement, started=started)
 
-    def similar(self, product_id: str, *, limit: int = 10, offset: int = 0) -> SearchResult:
+    def similar(
+        self, product_id: str, *, limit: int = 10, offset: int = 0, refinement: Refinement = NOTHING
+    ) -> SearchResult:
         """The products nearest to one of the catalogue, which is left out itself.
 
         Its region is its point, so the distance is the plain one, and only products at the same point are contained.
 
         Raises:
             UnknownProductError: the snapshot has no such product.
+            FilterError, RefinementError: the refinement does not suit the catalogue's columns.
             ValueError: ``limit < 1``, ``offset < 0`` or ``limit + offset > MAX_DEPTH``.
         """
         page = _page(limit, offset)
         started = time.perf_counter()
+        selection = self._select(refinement)
         row = self.snapshot.documents.row(product_id)
         if row is None:
             raise UnknownProductError(f"snapshot {self.snapshot_id} has no product {product_id!r}")
         point = self.snapshot.points[row]
-        region = Region((Box.around(point, np.zeros_like(point)),))
-        return self._answer(_Sought(region, "hyperboloid", without=row), page, started=started)
+        region = Region.around(point, np.zeros_like(point))
+        sought = _Sought(region, "hyperboloid", selection=selection, without=row)
+        return self._answer(sought, page, refinement, started=started)
 
     def scores(self, query: str | Expression, product_ids: Iterable[str], *, mode: Mode = "hybrid") -> dict[str, float]:
         """Score of each of these products, higher is better; ids the snapshot does not have are left out.
@@ -161,26 +208,36 @@ class Searcher:
         sought = _Sought(self.channels.region(conjunctions), mode, conjunctions)
         rows = {self.snapshot.documents.row(product_id): product_id for product_id in product_ids}
         rows.pop(None, None)
-        ranked = self._rank(np.array(list(rows), dtype=np.int64), sought, self._lexical_scores(sought))
-        return {rows[int(row)]: float(score) for row, score in zip(ranked.rows, ranked.scores, strict=True)}
+        scored = self._score(np.array(list(rows), dtype=np.int64), sought, self._lexical_scores(sought))
+        return {rows[int(row)]: float(score) for row, score in zip(scored.rows, scored.scores, strict=True)}
 
     def close(self) -> None:
         """Close the snapshot's files; nothing may be searched after."""
         self.snapshot.documents.close()
 
-    def _answer(self, sought: _Sought, page: slice, *, started: float) -> SearchResult:
+    def _select(self, refinement: Refinement) -> Selection | None:
+        refinement.check(self.snapshot.columns.types)
+        return None if refinement.filter is None else self._selections.select(refinement.filter)
+
+    def _answer(self, sought: _Sought, page: slice, refinement: Refinement, *, started: float) -> SearchResult:
         encoded = time.perf_counter()
         lexical = self._lexical_scores(sought)
         rows = self._candidate_rows(sought, lexical, depth=page.stop)
         found = time.perf_counter()
-        ranked = self._rank(rows, sought, lexical)
-        total = self._total(ranked, sought)
+        ranked = self._score(rows, sought, lexical).best_first()
+        inside = self._inside(ranked, sought)
+        if refinement.facets or refinement.sort:
+            matched = self._matched(inside, sought)
+            ranked = self._sorted(ranked, matched, sought, lexical, refinement.sort)
         ordered = time.perf_counter()
-        hits = self._fetch(ranked, sought.region, page)
+        hits = self._fetch(ranked.taken(page), sought.region)
+        columns = self.snapshot.columns
+        facets = tuple(facet(name, [(columns, matched)], size=refinement.facet_size) for name in refinement.facets)
         fetched = time.perf_counter()
         return SearchResult(
             hits=hits,
-            total=total,
+            total=Total(len(inside.rows), "eq" if inside.complete else "gte"),
+            facets=facets,
             mode=sought.mode,
             generality=sought.region.generality,
             snapshot=self.snapshot_id,
@@ -194,19 +251,21 @@ class Searcher:
         )
 
     def _lexical_scores(self, sought: _Sought) -> LexicalScores | None:
-        return None if sought.mode == "hyperboloid" else self.channels.words(sought.conjunctions)
+        if sought.mode == "hyperboloid":
+            return None
+        return self.channels.words(sought.conjunctions, sought.selection)
 
     def _candidate_rows(self, sought: _Sought, lexical: LexicalScores | None, *, depth: int) -> NDArray[np.int64]:
         if lexical is not None and sought.mode == "lexical":
             return best(lexical.order(), depth)
         if lexical is not None:
-            return self.channels.either(sought.region, lexical, depth=depth)
+            return self.channels.either(sought.region, lexical, depth=depth, selection=sought.selection)
         if sought.without is None:
-            return self.channels.near(sought.region, depth=depth)
-        rows = self.channels.near(sought.region, depth=depth + 1)
+            return self.channels.near(sought.region, depth=depth, selection=sought.selection)
+        rows = self.channels.near(sought.region, depth=depth + 1, selection=sought.selection)
         return np.asarray(rows[rows != sought.without])
 
-    def _rank(self, rows: NDArray[np.int64], sought: _Sought, lexical: LexicalScores | None) -> _Ranked:
+    def _score(self, rows: NDArray[np.int64], sought: _Sought, lexical: LexicalScores | None) -> _Scored:
         distances = self.channels.distances(sought.region, rows)
         if lexical is None:
             scores = -distances
@@ -218,20 +277,47 @@ class Searcher:
             reach = np.float32(sought.region.exclusion(c=self.snapshot.manifest.geometry.curvature))
             away = np.where(words < 0, reach, np.float32(0.0))
             scores = self.snapshot.manifest.fusion.fuse(distances + away, words)
-        order = np.lexsort((rows, -scores))
-        return _Ranked(rows[order], scores[order], distances[order])
+        return _Scored(rows, scores, distances)
 
-    def _total(self, ranked: _Ranked, sought: _Sought) -> Total:
+    def _inside(self, ranked: _Scored, sought: _Sought) -> _Inside:
         if self._census is not None:
-            # a product's own point contains it
-            return Total(self._census.count(sought.region) - (sought.without is not None), "eq")
-        everything = len(ranked.rows) + (sought.without is not None) == self.size
+            rows = self._census.rows(sought.region)
+            if sought.selection is not None:
+                rows = sought.selection.among(rows)
+            return _Inside(rows[rows != sought.without] if sought.without is not None else rows, complete=True)
         contained = sought.region.contains(self.snapshot.points[ranked.rows])
-        return Total(int(np.count_nonzero(contained)), "eq" if everything else "gte")
+        everything = self.size if sought.selection is None else len(sought.selection)
+        return _Inside(ranked.rows[contained], len(ranked.rows) + (sought.without is not None) >= everything)
 
-    def _fetch(self, ranked: _Ranked, region: Region, page: slice) -> tuple[Hit, ...]:
-        rows = ranked.rows[page]
-        columns = (rows, ranked.scores[page], ranked.distances[page], region.contains(self.snapshot.points[rows]))
+    def _matched(self, inside: _Inside, sought: _Sought) -> NDArray[np.int64]:
+        """Rows that match, in the order of their numbers."""
+        if sought.mode == "hyperboloid":
+            return np.sort(inside.rows)
+        holding = self.channels.holding(sought.conjunctions)
+        if sought.selection is not None:
+            holding = sought.selection.among(holding)
+        return holding if sought.mode == "lexical" else union(holding, inside.rows)
+
+    def _sorted(
+        self,
+        ranked: _Scored,
+        matched: NDArray[np.int64],
+        sought: _Sought,
+        lexical: LexicalScores | None,
+        sort: Sort | None,
+    ) -> _Scored:
+        if sort is None:
+            return ranked
+        if sort.column == DISTANCE:
+            sign = -1 if sort.descending else 1
+            return ranked.taken(np.lexsort((ranked.rows, sign * ranked.distances)))
+        rest = ranked.rows[~np.isin(ranked.rows, matched)]
+        every = self._score(union(ranked.rows, matched), sought, lexical)
+        in_order = np.concatenate((self.snapshot.columns[sort.column].order(matched, descending=sort.descending), rest))
+        return every.taken(np.searchsorted(every.rows, in_order))
+
+    def _fetch(self, shown: _Scored, region: Region) -> tuple[Hit, ...]:
+        columns = (shown.rows, shown.scores, shown.distances, region.contains(self.snapshot.points[shown.rows]))
         return tuple(
             Hit(self.snapshot.documents.product(row), score=score, distance=distance, contained=inside)
             for row, score, distance, inside in zip(*(column.tolist() for column in columns), strict=True)

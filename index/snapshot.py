@@ -21,6 +21,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
 from index import lexical
+from index.column_files import COLUMNS, load_columns
 from index.documents import IDS, PRODUCTS, Documents
 from index.fusion import Fusion
 from index.points import load_points
@@ -33,14 +34,16 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-FORMAT = 2
+    from index.columns import Columns
+
+FORMAT = 3
 MANIFEST = "manifest.json"
 POINTS = "points.npy"
 CANDIDATES = "candidates.faiss"
 ENCODER = "encoder"
 SNAPSHOTS = "snapshots"
 CURRENT = "CURRENT"
-_PAYLOAD = (POINTS, CANDIDATES, PRODUCTS, IDS, *(f"{lexical.LEXICAL}/{name}" for name in lexical.FILES))
+_PAYLOAD = (POINTS, CANDIDATES, PRODUCTS, IDS, COLUMNS, *(f"{lexical.LEXICAL}/{name}" for name in lexical.FILES))
 _LOCK = ".lock"
 _UNFINISHED = ".unfinished-"
 
@@ -106,7 +109,7 @@ class Contents(BaseModel):
 class Manifest(Contents):
     """What a snapshot says of itself."""
 
-    format: Literal[2] = 2
+    format: Literal[3] = 3
     id: str
     created: str
     """When it was published, ISO 8601 in UTC."""
@@ -118,13 +121,14 @@ class Manifest(Contents):
 class Snapshot:
     """One checked snapshot, its files mapped into memory.
 
-    ``points`` (N, d) float32 and ``documents`` share their rows.
+    ``points`` (N, d) float32, ``documents`` and ``columns`` share their rows.
     """
 
     directory: Path
     manifest: Manifest
     points: NDArray[np.float32]
     documents: Documents
+    columns: Columns
 
     @classmethod
     def open(cls, directory: Path) -> Self:
@@ -141,15 +145,17 @@ class Snapshot:
         try:
             points = load_points(directory / POINTS)
             documents = Documents(directory)
+            columns = load_columns(directory / COLUMNS)
         except (OSError, ValueError, pa.ArrowException) as error:
             raise SnapshotError(f"snapshot {manifest.id} in {directory} cannot be read: {error}") from error
         expected = (manifest.products, manifest.geometry.dim)
-        if points.shape != expected or len(documents) != manifest.products:
+        if points.shape != expected or len(documents) != manifest.products or len(columns) != manifest.products:
             raise SnapshotError(
                 f"snapshot {manifest.id} in {directory} should hold {expected[0]} products in {expected[1]} "
-                f"dimensions, but holds points of shape {points.shape} and {len(documents)} products"
+                f"dimensions, but holds points of shape {points.shape}, {len(documents)} products and {len(columns)} "
+                "rows of columns"
             )
-        return cls(directory, manifest, points, documents)
+        return cls(directory, manifest, points, documents, columns)
 
 
 def read_manifest(directory: Path) -> Manifest:

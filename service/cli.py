@@ -28,6 +28,8 @@ _EXPECTED = (
     ("model.training.trainer", "ResumeError"),
     ("index.documents", "UnknownProductError"),
     ("index.expression", "ExpressionError"),
+    ("index.filters", "FilterError"),
+    ("index.refinement", "RefinementError"),
     ("index.snapshot", "SnapshotError"),
     ("index.build", "BuildError"),
 )

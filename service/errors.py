@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI, Request
 
+    from index.places import Place
+
 PROBLEM_JSON = "application/problem+json"
 _RETRY_SECONDS = "2"
 _MAX_FIELD_ERRORS = 20
@@ -56,12 +58,14 @@ class Problem(BaseModel):
 
 
 class InvalidInputError(ValueError):
-    """A field that passed its schema and still cannot be used."""
+    """A field that passed its schema and still cannot be used, and where in it the fault lies."""
 
-    def __init__(self, field: str, message: str) -> None:
+    def __init__(self, field: str, message: str, *, place: Place = None) -> None:
         super().__init__(f"{field}: {message}")
         self.field = field
         self.message = message
+        self.position = place if isinstance(place, int) else None
+        self.pointer = f"#/{field}{place}" if isinstance(place, str) else None
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -117,7 +121,8 @@ async def _validation(request: Request, error: Exception) -> JSONResponse:
 
 async def _invalid_input(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, InvalidInputError)
-    return _invalid(request, [FieldError(field=error.field, message=error.message)])
+    found = FieldError(field=error.field, message=error.message, position=error.position, pointer=error.pointer)
+    return _invalid(request, [found])
 
 
 async def _unknown_product(request: Request, error: Exception) -> JSONResponse:

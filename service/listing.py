@@ -12,9 +12,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+from index.column_files import as_text
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from index.facets import Facet
     from index.results import SearchResult
 
 
@@ -53,7 +56,24 @@ def print_table(result: SearchResult, took_ms: float) -> None:
         )
     console = Console()
     console.print(table)
+    if result.facets:
+        console.print(_facet_table(result.facets))
     console.print(" · ".join(_notes(result, took_ms)), style="dim", highlight=False)
+
+
+def _facet_table(facets: Sequence[Facet]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("facet")
+    table.add_column("value", overflow="ellipsis", no_wrap=True)
+    table.add_column("products", justify="right")
+    for facet in facets:
+        for value, count in facet.counts:
+            table.add_row(Text(facet.column), Text(as_text(value)), f"{count:,}")
+        if facet.values > len(facet.counts):
+            table.add_row(Text(facet.column), f"{facet.values - len(facet.counts):,} more", "")
+        if facet.missing:
+            table.add_row(Text(facet.column), "none", f"{facet.missing:,}")
+    return table
 
 
 def _notes(result: SearchResult, took_ms: float) -> list[str]:

@@ -1,4 +1,4 @@
-"""The words of the HTTP interface: what callers send and what they get back."""
+"""The words of the HTTP interface: what callers send."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ from pydantic_core import PydanticCustomError
 
 from index.expression import Expression, ExpressionError, normal_form, texts
 from index.operators import from_json, parse
+from index.refinement import FACET_SIZE
 from index.results import Mode
 from model.text import words
+from service.schemas_refinement import Facets, FacetSize, Fields, FilterChoice, FilterParam, SortChoice, place
 
 MAX_QUERY = 512
 MAX_PRODUCT_ID = 512
@@ -66,17 +68,11 @@ def _query(value: Any, info: ValidationInfo) -> str | Expression:
         expression = parse(value.translate(_LINE_BREAKS)) if isinstance(value, str) else from_json(value)
         normal_form(expression)
     except ExpressionError as error:
-        raise PydanticCustomError("expression", "{reason}", {"reason": error.message, **_place(error, info)}) from error
+        raise PydanticCustomError("expression", "{reason}", {"reason": error.message, **place(error, info)}) from error
     if not isinstance(value, str):
         for text in texts(expression):
             _check_operand(text.text, f"#/{info.field_name}{text.place}")
     return expression
-
-
-def _place(error: ExpressionError, info: ValidationInfo) -> dict[str, Any]:
-    if error.pointer is not None:
-        return {"pointer": f"#/{info.field_name}{error.pointer}"}
-    return {"position": error.position}
 
 
 def _check_operand(text: str, pointer: str) -> None:
@@ -180,6 +176,11 @@ class SearchRequest(BaseModel):
     mode: ModeChoice = "hybrid"
     limit: Limit = 10
     offset: Offset = 0
+    filter: FilterChoice = None
+    sort: SortChoice | None = None
+    facets: Facets = []
+    facet_size: FacetSize = FACET_SIZE
+    fields: Fields | None = None
 
     _check_window = field_validator("offset")(_inside_window)
 
@@ -194,6 +195,11 @@ class SearchParams(BaseModel):
     mode: ModeChoice = "hybrid"
     limit: Limit = 10
     offset: Offset = 0
+    filter: FilterParam = None
+    sort: SortChoice | None = None
+    facets: Facets = []
+    facet_size: FacetSize = FACET_SIZE
+    fields: Fields | None = None
 
     _check_window = field_validator("offset")(_inside_window)
 
@@ -206,6 +212,8 @@ class SimilarRequest(BaseModel):
     product_id: ProductId
     limit: Limit = 10
     offset: Offset = 0
+    filter: FilterChoice = None
+    fields: Fields | None = None
 
     _check_window = field_validator("offset")(_inside_window)
 
@@ -218,77 +226,7 @@ class SimilarParams(BaseModel):
     product_id: ProductId
     limit: Limit = 10
     offset: Offset = 0
+    filter: FilterParam = None
+    fields: Fields | None = None
 
     _check_window = field_validator("offset")(_inside_window)
-
-
-class ProductBody(BaseModel):
-    """A product as the catalogue described it."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    product_id: str
-    title: str
-    description: str
-    brand: str
-    category_path: str
-    price: float | None
-    image: str
-    attributes: dict[str, str | float | bool]
-
-
-class HitBody(BaseModel):
-    """One product found, and how it lies to the query's hyperboloid."""
-
-    product_id: str
-    score: Annotated[
-        float,
-        Field(description="What ordered the hit, higher is better: the negated distance, BM25, or both fused."),
-    ]
-    distance: Annotated[float, Field(description="Containment distance from the query's hyperboloid.", ge=0)]
-    contained: Annotated[bool, Field(description="Whether the product lies inside the query's hyperboloid.")]
-    product: ProductBody
-
-
-class TotalBody(BaseModel):
-    """How many products the query's hyperboloid contains, whatever the mode."""
-
-    value: int
-    relation: Annotated[
-        Literal["eq", "gte"],
-        Field(description="`eq`: this many. `gte`: this many among the candidates; no more were looked at."),
-    ]
-
-
-class SearchResponse(BaseModel):
-    """The answer to a search, best hits first."""
-
-    hits: list[HitBody]
-    total: TotalBody
-    mode: ModeChoice
-    generality: Annotated[
-        float | None,
-        Field(
-            description="Log-volume of the query's hyperboloid: the larger, the broader the query. Of an OR an upper "
-            "bound. Null if it has no volume, as where the members of an AND lie apart."
-        ),
-    ]
-    took_ms: Annotated[float, Field(description="Milliseconds from reading the request to having the hits.")]
-    snapshot: Annotated[str, Field(description="The index snapshot that answered.")]
-    model: Annotated[str, Field(description="The encoder bundle that answered.")]
-    request_id: Annotated[str, Field(description="The X-Request-ID of this request, yours or a new one.")]
-
-
-class LiveResponse(BaseModel):
-    """The process is up."""
-
-    status: Literal["live"] = "live"
-
-
-class ReadyResponse(BaseModel):
-    """The service answers searches, from this snapshot."""
-
-    status: Literal["ready"] = "ready"
-    snapshot: str
-    model: str
-    products: int

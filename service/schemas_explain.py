@@ -6,7 +6,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.schemas import ProductBody, ProductId, QueryText
+from service.schemas import ProductId, QueryText
+from service.schemas_answer import ProductBody
 
 
 class ExplainRequest(BaseModel):

@@ -10,7 +10,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from index.column_files import COLUMNS, ColumnsWriter, load_columns
 from model import bundle, lorentz
+from model.catalog import Product
 from model.text import Vocabulary
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from index.columns import Columns
     from model.bundle import Manifest
     from model.text import Terms
 
@@ -196,3 +199,50 @@ def _save_graph(
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     onnx.checker.check_model(model)
     onnx.save(model, path)
+
+
+COLUMN_TEXTS = (
+    "",
+    "Acme",
+    "Behr",
+    "3M",
+    "Zoo > A",
+    "Zoo",
+    "Zoo >",
+    "Zoo > A > B",
+    "Zoology",
+    "größe",
+    "\U0001f600",
+    "\uffff",
+)
+COLUMN_NUMBERS = (None, -1.0, 0.0, 0.5, 3.0, 1e9)
+
+
+def varied_product(
+    i: int, *, brand: str = "", path: str = "", price: float | None = None, **attributes: str | float | bool | None
+) -> Product:
+    """A product of these columns; an attribute that is None is not there."""
+    kept = {name: value for name, value in attributes.items() if value is not None}
+    return Product(f"p{i}", f"title {i}", brand=brand, category_path=path, price=price, attributes=kept)
+
+
+VARIED_PRODUCTS = [
+    varied_product(
+        i,
+        brand=COLUMN_TEXTS[i % len(COLUMN_TEXTS)],
+        path=COLUMN_TEXTS[(i // 3) % len(COLUMN_TEXTS)],
+        price=COLUMN_NUMBERS[i % len(COLUMN_NUMBERS)],
+        kit=(None, True, False)[i % 3],
+        mixed=(None, "red", 4.0, True, 4.5)[i % 5],
+    )
+    for i in range(120)
+]
+
+
+def columns_of(products: Sequence[Product], directory: Path, *, batch: int = 7) -> Columns:
+    """The columns of ``products``, written in batches and read back."""
+    writer = ColumnsWriter()
+    for start in range(0, len(products), batch):
+        writer.append(products[start : start + batch])
+    writer.save(directory / COLUMNS)
+    return load_columns(directory / COLUMNS)

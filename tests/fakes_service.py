@@ -10,9 +10,12 @@ import httpx
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from index.documents import UnknownProductError
+from index.facets import Facet
+from index.refinement import NOTHING, Refinement
 from index.results import Hit, SearchResult, Timings, Total
 from model.catalog import Product
 from service.app import create_app
+from service.errors import PROBLEM_JSON
 from service.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from index.expression import Expression
+    from index.filters import ColumnType
     from index.results import Mode
 
 PRODUCTS = tuple(
@@ -35,6 +39,16 @@ PRODUCTS = tuple(
     )
     for i in range(30)
 )
+TYPES: dict[str, ColumnType] = {
+    "product_id": "text",
+    "title": "text",
+    "brand": "text",
+    "category_path": "text",
+    "price": "number",
+    "volts": "number",
+    "kit": "boolean",
+    "colour": "text",
+}
 FAKE_TIMINGS = Timings(encode=0.0007, candidates=0.002, rerank=0.0004, fetch=0.0001)
 
 
@@ -50,30 +64,43 @@ class FakeSearcher:
         self.snapshot_id = directory.name
         self.closed = False
         self.asked: list[tuple[str | Expression, Mode]] = []
+        self.refinements: list[Refinement] = []
         self.entered = threading.Event()
         self.gate = threading.Event()
         self.gate.set()
 
     def search(
-        self, query: str | Expression, *, mode: Mode = "hybrid", limit: int = 10, offset: int = 0
+        self,
+        query: str | Expression,
+        *,
+        mode: Mode = "hybrid",
+        limit: int = 10,
+        offset: int = 0,
+        refinement: Refinement = NOTHING,
     ) -> SearchResult:
         """The first products; ``explode`` fails, and while ``gate`` is clear a search waits inside."""
         assert not self.closed, "searched after it was closed"
         self.entered.set()
         assert self.gate.wait(timeout=10)
         assert not self.closed, "closed while it searched"
+        refinement.check(TYPES)
         self.asked.append((query, mode))
+        self.refinements.append(refinement)
         if query == "explode":
             raise RuntimeError("secret details")
-        return self._page(mode, limit, offset)
+        return self._page(mode, limit, offset, refinement)
 
-    def similar(self, product_id: str, *, limit: int = 10, offset: int = 0) -> SearchResult:
+    def similar(
+        self, product_id: str, *, limit: int = 10, offset: int = 0, refinement: Refinement = NOTHING
+    ) -> SearchResult:
         """The first products, if there is one of that id."""
+        refinement.check(TYPES)
+        self.refinements.append(refinement)
         if product_id not in {product.product_id for product in PRODUCTS}:
             raise UnknownProductError(f"snapshot {self.snapshot_id} has no product {product_id!r}")
-        return self._page("hyperboloid", limit, offset)
+        return self._page("hyperboloid", limit, offset, refinement)
 
-    def _page(self, mode: Mode, limit: int, offset: int) -> SearchResult:
+    def _page(self, mode: Mode, limit: int, offset: int, refinement: Refinement) -> SearchResult:
         hits = tuple(
             Hit(product=product, score=-0.1 * i, distance=0.1 * i, contained=i < 3)
             for i, product in enumerate(PRODUCTS)
@@ -81,6 +108,7 @@ class FakeSearcher:
         return SearchResult(
             hits=hits[offset : offset + limit],
             total=Total(value=3, relation="gte"),
+            facets=tuple(Facet(name, (("Acme", 3),), values=5, missing=1) for name in refinement.facets),
             mode=mode,
             generality=None if mode == "lexical" else -12.5,
             snapshot=self.snapshot_id,
@@ -142,3 +170,15 @@ def serving(
         portal.wrap_async_context_manager(httpx.AsyncClient(transport=transport, base_url="http://saddle")) as client,
     ):
         yield Client(portal, client)
+
+
+def error_of(response: httpx.Response, *, status: int = 422, code: str = "invalid_input") -> dict[str, Any]:
+    """The one field error of a problem document of this status and code."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == PROBLEM_JSON
+    problem = response.json()
+    assert problem["code"] == code
+    assert problem["request_id"] == response.headers["x-request-id"]
+    (error,) = problem["errors"]
+    found: dict[str, Any] = error
+    return found

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _LABELS: dict[Stage, str] = {
     "encode": "Encoding products",
     "words": "Indexing words",
+    "columns": "Indexing columns",
     "index": "Linking candidates",
     "calibrate": "Measuring recall",
     "fuse": "Learning the fusion",

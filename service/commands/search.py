@@ -24,6 +24,15 @@ def search(
     operators: Annotated[
         bool, typer.Option("--operators", help="Read AND, OR, NOT, brackets and quotes in the query.")
     ] = False,
+    wanted: Annotated[
+        str | None, typer.Option("--filter", help="Which products may be hits, as in the examples.", metavar="FILTER")
+    ] = None,
+    sort: Annotated[
+        str | None, typer.Option(help="Column to order the matching products by, -COLUMN for the highest first.")
+    ] = None,
+    facet: Annotated[
+        list[str] | None, typer.Option(help="Column whose values to count over the matching products; repeatable.")
+    ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Show why the first hit is where it is; `saddle explain` does any other.")
     ] = False,
@@ -36,8 +45,13 @@ def search(
       saddle search "white oak vanity 36 in" --index var/index --limit 3 --json
       saddle search "cordless drill" --explain --index var/index
       saddle search "drill NOT cordless" --operators --index var/index
+      saddle search drill --filter 'price < 50 AND brand IN ("3M", "Behr")'
+      saddle search drill --filter 'category_path UNDER "Tools"' --facet brand
+      saddle search drill --sort=-price
     """
     from index.explain import explain as explained
+    from index.filter_syntax import parse as parse_filter
+    from index.refinement import Refinement, Sort
     from index.search import Searcher
     from index.snapshot import current
     from service.listing import print_json, print_table, timed
@@ -47,10 +61,15 @@ def search(
             "an expression has no terms of its own; explain one of its texts", param_hint="--explain"
         )
     sought = _read(query) if operators else query
+    refinement = Refinement(
+        filter=None if wanted is None else parse_filter(wanted),
+        sort=None if sort is None else Sort.parse(sort),
+        facets=tuple(facet or ()),
+    )
     explanation = None
     searcher = Searcher.open(current(index))
     try:
-        result, took_ms = timed(lambda: searcher.search(sought, mode=mode, limit=limit))
+        result, took_ms = timed(lambda: searcher.search(sought, mode=mode, limit=limit, refinement=refinement))
         if explain and result.hits:
             first = result.hits[0].product.product_id
             explanation = explained(searcher, query, first)

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from service.errors import responses
 from service.live import LiveSearcher
-from service.schemas import LiveResponse, ReadyResponse
+from service.schemas_answer import LiveResponse, ReadyResponse
 
 
 def routes(live: LiveSearcher) -> APIRouter:

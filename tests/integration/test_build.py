@@ -10,6 +10,7 @@ from fakes import shop_titles, write_bundle, write_catalog
 
 import index.build
 from index import calibration
+from index.algebra import Region
 from index.build import BuildError, build, familiar_share
 from index.exact import scan
 from index.fusion import FEWEST_QUERIES, Fusion
@@ -151,7 +152,7 @@ def test_the_recall_in_the_manifest_is_what_an_exact_scan_confirms(tmp_path, bun
     regions = TextEncoder(bundle_dir).encode_queries(QUERIES)
     recalls = []
     for centre, limit in zip(regions.centres, regions.limits, strict=True):
-        truth = scan(opened.points, centre, limit, c=1.0, gamma=0.9, count=100).rows
+        truth = scan(opened.points, Region.around(centre, limit), c=1.0, gamma=0.9, count=100).rows
         recalls.append(np.isin(truth, candidates.search(centre, found.count, ef_search=found.ef_search)).mean())
     assert found.recall == pytest.approx(np.mean(recalls))
     assert found.recall >= 0.98

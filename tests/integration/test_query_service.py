@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from fakes_service import FakeSearcher, point_at, serving
+from fakes_service import FakeSearcher, error_of, point_at, serving
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from index.expression import And, Not, Or, Text
+from service.errors import PROBLEM_JSON
 
-PROBLEM = "application/problem+json"
 OPENED: list[FakeSearcher] = []
 
 
@@ -33,16 +33,6 @@ def client(tmp_path_factory):
 def asked():
     """The last query and mode that reached the searcher."""
     return OPENED[-1].asked[-1]
-
-
-def error_of(response, *, status=422, code="invalid_input"):
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"] == PROBLEM
-    problem = response.json()
-    assert problem["code"] == code
-    assert problem["request_id"] == response.headers["x-request-id"]
-    (error,) = problem["errors"]
-    return error
 
 
 def operators(client, query):
@@ -174,7 +164,7 @@ def test_json_nested_without_end_is_a_422(client):
     content = b'{"query": ' + b'{"not": ' * 7000 + b'"a"' + b"}" * 7001
     response = client.post("/v1/search", content=content, headers={"Content-Type": "application/json"})
     assert response.status_code == 422
-    assert response.headers["content-type"] == PROBLEM
+    assert response.headers["content-type"] == PROBLEM_JSON
 
 
 PIECES = st.sampled_from(["AND", "OR", "NOT", "(", ")", '"', "drill", "saw 12", "!", "½", "\n", "\x00"])
@@ -214,7 +204,7 @@ def test_an_unknown_product_is_a_404_with_a_code_of_its_own(client):
         client.get("/v1/similar", params={"product_id": "nope"}),
     ):
         assert response.status_code == 404
-        assert response.headers["content-type"] == PROBLEM
+        assert response.headers["content-type"] == PROBLEM_JSON
         assert response.json()["code"] == "product_not_found"
         assert "'nope'" in response.json()["detail"]
 

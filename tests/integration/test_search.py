@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from fakes import shop_titles, write_bundle, write_catalog
 
+from index.algebra import Region
 from index.build import build
 from index.candidates import CandidateIndex
 from index.exact import scan
@@ -55,7 +56,7 @@ def exact_ids(place, query, count):
     regions = TextEncoder(place / "encoder").encode_queries([query])
     geometry = snapshot.manifest.geometry
     centre, limit = regions.centres[0], regions.limits[0]
-    found = scan(snapshot.points, centre, limit, c=geometry.curvature, gamma=geometry.gamma, count=count)
+    found = scan(snapshot.points, Region.around(centre, limit), c=geometry.curvature, gamma=geometry.gamma, count=count)
     return [snapshot.documents.product(int(row)).product_id for row in found.rows]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from fakes import shop_titles, write_bundle, write_catalog
 
+from index.algebra import Region
 from index.build import build
 from index.channels import Channels
 from index.exact import scan
@@ -236,7 +237,7 @@ def test_similar_products_are_those_nearest_by_plain_distance_without_the_produc
     rows = [int(product_id[1:]) for product_id in ids(result)]
     assert 17 not in rows
     np.testing.assert_allclose([hit.distance for hit in result.hits], distances[rows], rtol=1e-4, atol=1e-6)
-    exact = scan(points, points[17], np.zeros_like(points[17]), c=c, gamma=1.0, count=31).rows
+    exact = scan(points, Region.around(points[17], np.zeros_like(points[17])), c=c, gamma=1.0, count=31).rows
     assert len(set(rows) & {int(row) for row in exact}) >= 27
     assert (result.mode, result.generality) == ("hyperboloid", None)
 

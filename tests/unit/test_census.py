@@ -14,6 +14,10 @@ POINTS = hierarchical_points(3000, DIM)
 CENSUS = Census(POINTS)
 
 
+def counted(region):
+    return len(CENSUS.rows(region))
+
+
 def truth(region, points=POINTS):
     return int(np.count_nonzero(region.contains(points)))
 
@@ -31,11 +35,11 @@ def box(row, limit, *, excluded=()):
 def test_it_counts_what_the_region_contains(parts, excluded):
     for taken_off in ((), (box(*excluded),)):
         region = Region(tuple(box(row, limit, excluded=taken_off) for row, limit in parts))
-        assert CENSUS.count(region) == truth(region)
+        assert counted(region) == truth(region)
 
 
 def test_the_counts_it_is_tested_with_are_of_every_size():
-    counts = [CENSUS.count(Region((box(7, limit),))) for limit in (0, 0.3, 0.6, 1.0, 5.0)]
+    counts = [counted(Region((box(7, limit),))) for limit in (0, 0.3, 0.6, 1.0, 5.0)]
     assert counts[0] == 1
     assert counts == sorted(counts)
     assert 1 < counts[2] < len(POINTS) // 10 < counts[3] < counts[4] == len(POINTS)
@@ -44,18 +48,18 @@ def test_the_counts_it_is_tested_with_are_of_every_size():
 def test_points_on_the_faces_count():
     low, high = np.min(POINTS[:50], axis=0), np.max(POINTS[:50], axis=0)
     region = Region((Box(lo=low, hi=high, centre=(low + high) / 2),))
-    assert CENSUS.count(region) == truth(region) >= 50
+    assert counted(region) == truth(region) >= 50
 
 
 def test_a_region_beyond_all_points_or_an_empty_one_counts_nothing():
     beyond = Box.around(np.full(DIM, 50, dtype=np.float32), np.ones(DIM, dtype=np.float32))
-    assert CENSUS.count(Region((beyond,))) == 0
-    assert CENSUS.count(Region((Box.between([box(0, 1), beyond]),))) == 0
-    assert CENSUS.count(Region((box(0, 9, excluded=(box(0, 9),)),))) == 0
+    assert counted(Region((beyond,))) == 0
+    assert counted(Region((Box.between([box(0, 1), beyond]),))) == 0
+    assert counted(Region((box(0, 9, excluded=(box(0, 9),)),))) == 0
 
 
 def test_alternatives_that_overlap_count_once():
-    assert CENSUS.count(Region((box(0, 1), box(0, 1)))) == CENSUS.count(Region((box(0, 1),)))
+    assert counted(Region((box(0, 1), box(0, 1)))) == counted(Region((box(0, 1),)))
 
 
 @pytest.mark.parametrize("count", [1, 2, 500])
@@ -64,6 +68,6 @@ def test_axes_on_which_all_points_agree_are_fine(count):
     points[:, 3:] = 0.25
     census = Census(points)
     region = Region((Box.around(points[0], np.full(DIM, 0.1, dtype=np.float32)),))
-    assert census.count(region) == truth(region, points) >= 1
+    assert len(census.rows(region)) == truth(region, points) >= 1
     elsewhere = Region((Box.around(points[0] + np.float32(1), np.full(DIM, 0.5, dtype=np.float32)),))
-    assert census.count(elsewhere) == truth(elsewhere, points) == 0
+    assert len(census.rows(elsewhere)) == truth(elsewhere, points) == 0

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from index import exact
+from index.algebra import Region
 from index.exact import scan
 
 
@@ -47,7 +48,7 @@ def test_the_scan_finds_the_top_that_a_float64_oracle_finds(c, gamma, scale, cou
     points = (scale * np.random.default_rng(seed).normal(size=(300, 6))).astype(np.float32)
     centre, limit = region(6, seed)
     expected = oracle(points, centre, limit, c=c, gamma=gamma)
-    found = scan(points, centre, limit, c=c, gamma=gamma, count=count)
+    found = scan(points, Region.around(centre, limit), c=c, gamma=gamma, count=count)
     np.testing.assert_allclose(found.distances, np.sort(expected)[:count], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(expected[found.rows], found.distances, rtol=1e-4, atol=1e-5)
     assert len(set(found.rows.tolist())) == count
@@ -56,9 +57,9 @@ def test_the_scan_finds_the_top_that_a_float64_oracle_finds(c, gamma, scale, cou
 def test_the_answer_does_not_depend_on_the_block_size(monkeypatch):
     points = hierarchical_points(3000, 16)
     centre, limit = points[7], np.full(16, 0.1, dtype=np.float32)
-    whole = scan(points, centre, limit, c=1.0, gamma=0.5, count=50)
+    whole = scan(points, Region.around(centre, limit), c=1.0, gamma=0.5, count=50)
     monkeypatch.setattr(exact, "BLOCK", 64)
-    blocks = scan(points, centre, limit, c=1.0, gamma=0.5, count=50)
+    blocks = scan(points, Region.around(centre, limit), c=1.0, gamma=0.5, count=50)
     np.testing.assert_array_equal(whole.rows, blocks.rows)
     np.testing.assert_array_equal(whole.distances, blocks.distances)
 
@@ -74,6 +75,6 @@ def test_the_bound_never_exceeds_the_distance_it_bounds(c):
 
 def test_asking_for_more_than_there_is_gives_all_rows_in_order():
     points = hierarchical_points(20, 8)
-    found = scan(points, points[0], np.full(8, 0.1, dtype=np.float32), c=1.0, gamma=0.5, count=100)
+    found = scan(points, Region.around(points[0], np.full(8, 0.1, dtype=np.float32)), c=1.0, gamma=0.5, count=100)
     assert sorted(found.rows.tolist()) == list(range(20))
     assert (np.diff(found.distances) >= 0).all()
