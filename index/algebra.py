@@ -173,9 +173,11 @@ class LexicalScores:
         least = self.scores.min(initial=0.0)
         return self.scores if least == 0 else np.where(self.matched, self.scores - least + np.float32(1.0), 0.0)
 
-    def among(self, mask: NDArray[np.bool_]) -> LexicalScores:
-        """The same as if rows outside ``mask`` (N) shared no word."""
-        return LexicalScores(np.where(mask, self.scores, np.float32(0.0)), self.matched & mask)
+    def without(self, rows: NDArray[np.int64]) -> LexicalScores:
+        """The same as if ``rows`` (K) shared no word."""
+        scores, matched = self.scores.copy(), self.matched.copy()
+        scores[rows], matched[rows] = 0.0, False
+        return LexicalScores(scores, matched)
 
 
 def lexical_scores(conjunctions: Sequence[Conjunction], scores: Callable[[str], NDArray[np.float32]]) -> LexicalScores:

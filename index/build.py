@@ -18,6 +18,7 @@ from index.documents import Documents, DocumentWriter
 from index.fusion import Fusion
 from index.learning import learn_fusion, read_dev_judgments
 from index.lexical import LEXICAL, LexicalIndex, LexicalWriter
+from index.live import nothing
 from index.points import PointsWriter, load_points
 from index.snapshot import (
     CANDIDATES,
@@ -29,6 +30,7 @@ from index.snapshot import (
     drafting,
     publish,
 )
+from index.view import View
 from model.catalog import Rejects, fingerprint, read_products, searchable_text
 from model.runtime import TextEncoder
 from model.text import trigrams, words
@@ -287,9 +289,10 @@ def _fuse(
     documents = Documents(draft)
     try:
         points, lexical = load_points(draft / POINTS), LexicalIndex.load(draft / LEXICAL)
-        channels = Channels(encoder, candidates, settings, points, lexical)
+        channels = Channels(encoder, candidates, settings, lexical)
+        view = View(points, nothing(len(points), dim=encoder.manifest.geometry.dim))
         with clock.stage("fuse") as progress:
-            return learn_fusion(judged, channels, documents, on_progress=progress)
+            return learn_fusion(judged, channels, view, documents, on_progress=progress)
     finally:
         documents.close()
 

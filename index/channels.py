@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,19 +21,21 @@ if TYPE_CHECKING:
 
     from index.candidates import CandidateIndex
     from index.expression import Conjunction
-    from index.selection import Selection
     from index.snapshot import CandidateSettings
+    from index.view import View
     from model.runtime import TextEncoder
 
 
 @dataclass(frozen=True, slots=True)
 class Channels:
-    """Hyperboloids and words over the same rows; safe to use from several threads at once."""
+    """Hyperboloids and words over the same rows; safe to use from several threads at once.
+
+    What a search looks at is a ``view``: the snapshot's rows, and the live ones after them.
+    """
 
     encoder: TextEncoder
     candidates: CandidateIndex
     settings: CandidateSettings
-    points: NDArray[np.float32]
     lexical: LexicalIndex
 
     def read(self, text: str) -> str:
@@ -49,53 +52,61 @@ class Channels:
         found = self.encoder.encode_queries([self.read(text) for text in texts])
         return Region.of(conjunctions, dict(zip(texts, zip(found.centres, found.limits, strict=True), strict=True)))
 
-    def words(self, conjunctions: Sequence[Conjunction], selection: Selection | None = None) -> LexicalScores:
-        """BM25 of a normal form over all rows, as if what is not selected shared no word."""
-        scores = lexical_scores(conjunctions, self.lexical.scores)
-        return scores if selection is None else scores.among(selection.mask)
+    def words(self, conjunctions: Sequence[Conjunction], view: View) -> LexicalScores:
+        """BM25 of a normal form over all rows; what may not be a hit shares no word."""
+        scores = lexical_scores(conjunctions, partial(self.lexical.scores, live=view.live.count))
+        if view.whole:
+            return scores
+        sharing = np.flatnonzero(scores.matched | (scores.scores < 0))
+        return scores.without(sharing[~view.may_be_hits(sharing)])
 
-    def holding(self, conjunctions: Sequence[Conjunction]) -> NDArray[np.int64]:
-        """The rows that hold every word of a normal form."""
-        return np.flatnonzero(lexical_matches(conjunctions, self.lexical.scores, self.lexical.corrected))
+    def holding(self, conjunctions: Sequence[Conjunction], view: View) -> NDArray[np.int64]:
+        """The rows that may be hits and hold every word of a normal form."""
+        scores = partial(self.lexical.scores, live=view.live.count)
+        return view.among(np.flatnonzero(lexical_matches(conjunctions, scores, self.lexical.corrected)))
 
-    def near(self, region: Region, *, depth: int, selection: Selection | None = None) -> NDArray[np.int64]:
-        """At least ``depth`` rows, those nearest to the centre of each of the region's boxes.
+    def near(self, region: Region, view: View, *, depth: int) -> NDArray[np.int64]:
+        """At least ``depth`` rows that may be hits, if there are as many, nearest to ``region``.
 
         Every further box adds candidates, and every candidate is measured against every box: so that k boxes cost k
         times as much and not k², each is given a share of 1/√k of the candidates that one alone would have.
         """
-        if selection is not None:
-            return self._near_selected(region, selection, depth=depth)
-        share = math.ceil(self.settings.count / math.sqrt(len(region.boxes)))
-        count = max(share, 2 * depth)
-        if count < len(self.points):
-            found = [
-                self.candidates.search(box.centre, count, ef_search=self.settings.ef_search) for box in region.boxes
-            ]
+        count = max(math.ceil(self.settings.count / math.sqrt(len(region.boxes))), 2 * depth)
+        found = self._near_in_snapshot(region, view, count=count, depth=depth)
+        live = view.live_rows
+        if not len(live):
+            return found
+        if len(live) > count:
+            live = self._scan(view.live.points, region, live - view.live.base, count=count) + view.live.base
+        return np.concatenate((found, live))
+
+    def _near_in_snapshot(self, region: Region, view: View, *, count: int, depth: int) -> NDArray[np.int64]:
+        if view.filtered is not None:
+            rows = view.among(view.filtered.rows)
+            return rows if len(rows) <= count else self._scan(view.snapshot_points, region, rows, count=count)
+        while count < view.live.base:
+            boxes = region.boxes
+            found = [self.candidates.search(box.centre, count, ef_search=self.settings.ef_search) for box in boxes]
             rows = found[0] if len(found) == 1 else np.unique(np.concatenate(found))
-            # A graph may reach fewer rows than asked for; a page is full all the same.
-            if len(rows) >= depth:
-                return rows
-        return np.arange(len(self.points), dtype=np.int64)
+            there = view.among(rows)
+            # what is gone leaves room, and a graph may reach fewer rows than asked for; a page is full all the same
+            if len(there) >= depth and 2 * len(there) >= len(rows):
+                return there
+            count *= 2
+        return view.among(np.arange(view.live.base, dtype=np.int64))
 
-    def _near_selected(self, region: Region, selection: Selection, *, depth: int) -> NDArray[np.int64]:
-        """The selected rows nearest to ``region``, found by looking at all of them."""
-        count = max(self.settings.count, 2 * depth)
-        if len(selection) <= count:
-            return selection.rows
-        geometry = self.encoder.manifest.geometry
-        return scan(
-            self.points, region, c=geometry.curvature, gamma=geometry.gamma, count=count, among=selection.rows
-        ).rows
-
-    def either(
-        self, region: Region, words: LexicalScores, *, depth: int, selection: Selection | None = None
+    def _scan(
+        self, points: NDArray[np.float32], region: Region, among: NDArray[np.int64], *, count: int
     ) -> NDArray[np.int64]:
+        geometry = self.encoder.manifest.geometry
+        return scan(points, region, c=geometry.curvature, gamma=geometry.gamma, count=count, among=among).rows
+
+    def either(self, region: Region, words: LexicalScores, view: View, *, depth: int) -> NDArray[np.int64]:
         """The rows near ``region`` and those of the highest BM25, each once."""
-        near = self.near(region, depth=depth, selection=selection)
+        near = self.near(region, view, depth=depth)
         return union(near, best(words.scores, max(LEXICAL_CANDIDATES, depth)))
 
-    def distances(self, region: Region, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    def distances(self, region: Region, rows: NDArray[np.int64], view: View) -> NDArray[np.float32]:
         """Containment distances (K) of ``rows`` (K)."""
         geometry = self.encoder.manifest.geometry
-        return region.distances(self.points[rows], c=geometry.curvature, gamma=geometry.gamma)
+        return region.distances(view.points(rows), c=geometry.curvature, gamma=geometry.gamma)

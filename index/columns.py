@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from index.filters import ColumnType, Value
 
     Mask = NDArray[np.bool_]
-    _Keys = NDArray[np.int32] | NDArray[np.float64]
+    _Keys = NDArray[np.int32] | NDArray[np.int64] | NDArray[np.float64]
 
 NO_CODE = -1
 """The code of a row without a value."""
@@ -49,6 +49,9 @@ class Dictionary(Protocol):
 
     def under(self, path: str) -> Mask:
         """Which codes are those of ``path`` and the paths below it, (D)."""
+
+    def ranks(self, codes: NDArray[np.int32]) -> NDArray[np.int64] | NDArray[np.int32]:
+        """Numbers in the order of the values of ``codes`` (K), ``NO_CODE`` where there is none."""
 
 
 class SortedDictionary:
@@ -88,6 +91,10 @@ class SortedDictionary:
         below = self.within(Bound(path + LEVEL_SEPARATOR), Bound(path + _AFTER_SEPARATOR, inclusive=False))
         return below | self.one_of((path,))
 
+    def ranks(self, codes: NDArray[np.int32]) -> NDArray[np.int32]:
+        """See :class:`Dictionary`."""
+        return codes
+
 
 @dataclass(frozen=True)
 class TextColumn:
@@ -112,7 +119,8 @@ class TextColumn:
 
     def order(self, rows: NDArray[np.int64], *, descending: bool) -> NDArray[np.int64]:
         """``rows`` (K) by value, equal values by row number, those without one last."""
-        return _ordered(rows, self.codes[rows], self.codes[rows] == NO_CODE, descending=descending)
+        ranks = self.dictionary.ranks(self.codes[rows])
+        return _ordered(rows, ranks, ranks == NO_CODE, descending=descending)
 
     def counts(self, rows: NDArray[np.int64]) -> dict[Value, int]:
         """How often each value occurs among ``rows`` (K)."""
@@ -163,11 +171,35 @@ class NumberColumn:
         return bool(number) if self.kind == "boolean" else number
 
 
-Column = TextColumn | NumberColumn
+@dataclass(frozen=True)
+class AbsentColumn:
+    """A column of which none of the rows has a value."""
+
+    rows: int
+    kind: ColumnType = "text"
+
+    def passing(self, test: Test) -> Mask:
+        """Which rows pass ``test``, (N)."""
+        return np.full(self.rows, isinstance(test, Missing))
+
+    def order(self, rows: NDArray[np.int64], *, descending: bool) -> NDArray[np.int64]:  # noqa: ARG002
+        """``rows`` (K) by row number."""
+        return np.sort(rows)
+
+    def counts(self, rows: NDArray[np.int64]) -> dict[Value, int]:  # noqa: ARG002
+        """Nothing."""
+        return {}
+
+    def value(self, row: int) -> None:  # noqa: ARG002
+        """None."""
+        return
+
+
+Column = TextColumn | NumberColumn | AbsentColumn
 
 
 class Columns:
-    """The columns of the same rows by name."""
+    """The columns of the same rows by name; a name that is none of theirs is a column without values."""
 
     def __init__(self, columns: Mapping[str, Column], *, rows: int) -> None:
         self._columns = columns
@@ -177,7 +209,7 @@ class Columns:
         return self._rows
 
     def __getitem__(self, name: str) -> Column:
-        return self._columns[name]
+        return self._columns.get(name) or AbsentColumn(self._rows)
 
     @property
     def types(self) -> dict[str, ColumnType]:
@@ -192,7 +224,7 @@ class Columns:
             return np.asarray(np.all([self.passing(operand) for operand in wanted.operands], axis=0))
         if isinstance(wanted, AnyOf):
             return np.asarray(np.any([self.passing(operand) for operand in wanted.operands], axis=0))
-        return self._columns[wanted.column].passing(wanted)
+        return self[wanted.column].passing(wanted)
 
 
 def _counted(column: Column, keys: _Keys, rows: NDArray[np.int64]) -> dict[Value, int]:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from index.documents import UnknownProductError
 from model import hyperboloid
 from model.catalog import searchable_text
 from model.grid import grid, term_weights
@@ -93,18 +92,14 @@ def explain(searcher: Searcher, query: str, product_id: str) -> Explanation:
     """Explain how the product with ``product_id`` lies to ``query``.
 
     Raises:
-        UnknownProductError: the snapshot has no such product.
+        UnknownProductError: there is no such product.
         EmptyTextError: the query has no letter or digit.
     """
-    snapshot, encoder = searcher.snapshot, searcher.channels.encoder
-    row = snapshot.documents.row(product_id)
-    if row is None:
-        raise UnknownProductError(f"snapshot {snapshot.manifest.id} has no product {product_id!r}")
-    product = snapshot.documents.product(row)
-    geometry = snapshot.manifest.geometry
+    encoder, geometry = searcher.channels.encoder, searcher.snapshot.manifest.geometry
+    product, point = searcher.find(product_id)
     read = searcher.channels.read(query)
     regions = encoder.encode_queries([read])
-    point, centre, limit = snapshot.points[row], regions.centres[0], regions.limits[0]
+    centre, limit = regions.centres[0], regions.limits[0]
     outside, inside = hyperboloid.containment_parts(point, centre, limit, c=geometry.curvature)
     attention = encoder.explain(read, searchable_text(product))  # what its point was made of
     cells = grid(attention, c=geometry.curvature, gamma=geometry.gamma)

@@ -12,11 +12,8 @@ from model.catalog import LEVEL_SEPARATOR
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from index.columns import Columns
     from index.filters import Value
+    from index.parts import Part
 
 PATH = "category_path"
 """The column whose values are counted with all the paths above them."""
@@ -38,11 +35,11 @@ class Facet:
     greatest: float | None = None
 
 
-def facet(name: str, parts: Sequence[tuple[Columns, NDArray[np.int64]]], *, size: int) -> Facet:
-    """Count the values of column ``name`` among the rows (K) of each of several tables of columns."""
+def facet(name: str, parts: Sequence[Part], *, size: int) -> Facet:
+    """Count the values of column ``name`` among the rows of ``parts``."""
     counted: Counter[Value] = Counter()
     missing = 0
-    for columns, rows in parts:
+    for columns, rows, _ in parts:
         found = columns[name].counts(rows)
         missing += len(rows) - sum(found.values())
         counted.update(_with_paths_above(found) if name == PATH else found)

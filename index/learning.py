@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from index.channels import Channels
     from index.documents import Documents
+    from index.view import View
 
 QUERIES = 2000
 """Judged queries to learn from, sampled if there are more."""
@@ -45,6 +46,7 @@ def read_dev_judgments(path: Path, *, max_reject_share: float) -> dict[str, Grad
 def learn_fusion(
     judged: Mapping[str, Grades],
     channels: Channels,
+    view: View,
     documents: Documents,
     *,
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
@@ -55,7 +57,7 @@ def learn_fusion(
         queries = random.Random(_SEED).sample(queries, QUERIES)  # noqa: S311 - a sample, not a secret
 
     def example(query: str) -> Judged:
-        return _example(query, judged[query], channels, documents)
+        return _example(query, judged[query], channels, view, documents)
 
     examples: list[Judged] = []
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
@@ -65,15 +67,15 @@ def learn_fusion(
     return learn(examples)
 
 
-def _example(query: str, graded: Grades, channels: Channels, documents: Documents) -> Judged:
+def _example(query: str, graded: Grades, channels: Channels, view: View, documents: Documents) -> Judged:
     """The candidates of a hybrid search for ``query``, and the grades of those that were judged."""
     conjunctions = (Conjunction((query,)),)
-    region, words = channels.region(conjunctions), channels.words(conjunctions)
-    rows = channels.either(region, words, depth=RETRIEVE_DEPTH)
+    region, words = channels.region(conjunctions), channels.words(conjunctions, view)
+    rows = channels.either(region, words, view, depth=RETRIEVE_DEPTH)
     places = {documents.row(product_id): found for product_id, found in graded.items()}
     return Judged(
         rows=rows,
-        distances=channels.distances(region, rows),
+        distances=channels.distances(region, rows, view),
         lexical=words.scores[rows],
         grades={row: found for row, found in places.items() if row is not None},
     )

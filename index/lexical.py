@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Self
 
 import bm25s
 import numpy as np
+import orjson
 import Stemmer
 
+from index.live_words import Corpus, LiveWords
 from index.spelling import DELETIONS, WORDS, Spelling
 from model.text import words
 
@@ -37,7 +39,8 @@ _BM25_FILES = {
     "vocab_name": "terms.json",
     "params_name": "bm25.json",
 }
-FILES = (*_BM25_FILES.values(), WORDS, DELETIONS)
+CORPUS = "corpus.json"
+FILES = (*_BM25_FILES.values(), CORPUS, WORDS, DELETIONS)
 """Names of all files of a lexical index."""
 
 _K1 = 0.6
@@ -68,6 +71,8 @@ class LexicalWriter:
         index = bm25s.BM25(k1=_K1, b=_B, method="lucene")
         index.index((self._rows, self._terms), create_empty_token=False, show_progress=False)
         index.save(directory, show_progress=False, allow_pickle=False, **_BM25_FILES)
+        average = sum(map(len, self._rows)) / len(self._rows)
+        (directory / CORPUS).write_bytes(orjson.dumps({"average_length": average}))
         Spelling.learn(self._counts).save(directory)
 
     def _term(self, word: str) -> int:
@@ -79,11 +84,12 @@ class LexicalWriter:
 
 
 class LexicalIndex:
-    """BM25 of every row of a snapshot; safe to use from several threads at once."""
+    """BM25 of every row of a snapshot, and of live rows after them; safe to use from several threads at once."""
 
-    def __init__(self, index: bm25s.BM25, spelling: Spelling) -> None:
+    def __init__(self, index: bm25s.BM25, spelling: Spelling, *, average_length: float) -> None:
         self._index = index
         self._spelling = spelling
+        self._live = LiveWords(Corpus(len(self), average_length, self._frequency, k1=_K1, b=_B))
 
     @classmethod
     def load(cls, directory: Path) -> Self:
@@ -94,12 +100,17 @@ class LexicalIndex:
         """
         try:
             index = bm25s.BM25.load(directory, mmap=True, allow_pickle=False, show_progress=False, **_BM25_FILES)
-            return cls(index, Spelling.load(directory))
+            corpus = orjson.loads((directory / CORPUS).read_bytes())
+            return cls(index, Spelling.load(directory), average_length=corpus["average_length"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{directory} holds no lexical index: {error}") from error
 
     def __len__(self) -> int:
         return int(self._index.scores["num_docs"])
+
+    def append(self, row: int, text: str) -> None:
+        """Add a live row, counted from 0; one thread at a time may."""
+        self._live.append(row, _stems(words(text)))
 
     def corrected(self, text: str, *, knows: Callable[[str], bool] = lambda _: False) -> str:
         """``text`` with every word that the catalogue lacks corrected, or as it is if there is none to correct.
@@ -111,14 +122,15 @@ class LexicalIndex:
         corrected = self._correct(found, knows)
         return text if corrected == found else " ".join(corrected)
 
-    def scores(self, text: str) -> NDArray[np.float32]:
-        """BM25 (N) of every row for the corrected ``text``, float32; 0 where they share no word."""
+    def scores(self, text: str, *, live: int = 0) -> NDArray[np.float32]:
+        """BM25 of every row for the corrected ``text``, and of the first ``live`` rows after them (N + live), float32.
+
+        It is 0 where they share no word.
+        """
         found = self._correct(words(text))
-        known = self._index.vocab_dict
-        terms = [term for term in _stems(found) if term in known]
-        terms += [term for term in _stems(_joins(found)) if term in known]
+        terms = [*_stems(found), *_stems(_joins(found))]
         scores: NDArray[np.float32] = self._index.get_scores_from_ids(self._index.get_tokens_ids(terms))
-        return scores
+        return np.concatenate((scores, self._live.scores(terms, live))) if live else scores
 
     def search(self, text: str, count: int) -> NDArray[np.int64]:
         """Up to ``count`` rows (K) that share a word with the corrected ``text``, the highest BM25 first."""
@@ -144,7 +156,16 @@ class LexicalIndex:
         return None
 
     def _knows(self, word: str) -> bool:
-        return _stemmer().stemWord(word) in self._index.vocab_dict
+        stem = _stemmer().stemWord(word)
+        return stem in self._index.vocab_dict or self._live.has(stem)
+
+    def _frequency(self, term: str) -> int:
+        """How many rows of the snapshot have ``term``."""
+        number = self._index.vocab_dict.get(term)
+        if number is None:
+            return 0
+        starts = self._index.scores["indptr"]
+        return int(starts[number + 1] - starts[number])
 
 
 def best(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:

@@ -21,20 +21,25 @@ from index.facets import facet
 from index.filters import FilterError
 from index.fusion import union
 from index.lexical import LEXICAL, LexicalIndex, best
+from index.live import LiveProducts
+from index.parts import Part, in_column_order
 from index.refinement import DISTANCE, NOTHING, Refinement, RefinementError
 from index.results import Hit, Mode, SearchResult, Timings, Total
 from index.selection import Selections
 from index.snapshot import CANDIDATES, ENCODER, Snapshot, SnapshotError
+from index.view import View
 from model.runtime import EmptyTextError, TextEncoder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from index.filters import ColumnType
+    from index.journal import Change
     from index.refinement import Sort
-    from index.selection import Selection
+    from model.catalog import Product
 
 __all__ = [
     "MAX_DEPTH",
@@ -58,12 +63,12 @@ MAX_DEPTH = 10_000
 
 @dataclass(frozen=True, slots=True)
 class _Sought:
-    """What a search is after: ``selection`` are the rows that may be hits, all if None, less the row ``without``."""
+    """What a search is after, and among which rows; the row ``without`` is none of them."""
 
     region: Region
     mode: Mode
+    view: View
     conjunctions: tuple[Conjunction, ...] = ()
-    selection: Selection | None = None
     without: int | None = None
 
 
@@ -93,14 +98,18 @@ class _Inside:
 
 
 class Searcher:
-    """Answers queries from one snapshot; safe to call from several threads at once.
+    """Answers queries from one snapshot and what changed since; safe to call from several threads at once.
 
-    ``snapshot`` and ``channels`` are for those who ask other things about its products than a search.
+    A search sees the changes that were applied before it began, and none that are applied while it runs. ``snapshot``
+    and ``channels`` are for those who ask other things about its products than a search.
     """
 
     def __init__(self, snapshot: Snapshot, channels: Channels) -> None:
         self.snapshot = snapshot
         self.channels = channels
+        self._live = LiveProducts(
+            snapshot.documents, snapshot.columns.types, channels.lexical, dim=snapshot.manifest.geometry.dim
+        )
         self._selections = Selections(snapshot.columns)
         self._census = Census(snapshot.points) if len(snapshot.points) <= CENSUS_UP_TO else None
 
@@ -125,7 +134,7 @@ class Searcher:
                     f"snapshot {manifest.id} in {directory} says {manifest.products} products, but its {name} "
                     f"index holds {len(index)}"
                 )
-        return cls(snapshot, Channels(encoder, candidates, manifest.candidates, snapshot.points, lexical))
+        return cls(snapshot, Channels(encoder, candidates, manifest.candidates, lexical))
 
     @property
     def snapshot_id(self) -> str:
@@ -140,7 +149,26 @@ class Searcher:
     @property
     def size(self) -> int:
         """Number of products."""
-        return self.snapshot.manifest.products
+        return self._live.view.size
+
+    @property
+    def types(self) -> dict[str, ColumnType]:
+        """What each column holds."""
+        return self._live.view.types
+
+    def apply(self, changes: Sequence[Change]) -> None:
+        """Bring changes to light, all at once; one thread at a time may. Products have points of this model."""
+        self._live.apply(changes)
+
+    def find(self, product_id: str) -> tuple[Product, NDArray[np.float32]]:
+        """A product and its point (d).
+
+        Raises:
+            UnknownProductError: there is no such product.
+        """
+        view = self._view(NOTHING)
+        row = self._row(product_id, view)
+        return self._product(row, view), view.points(np.array([row]))[0]
 
     def search(
         self,
@@ -169,9 +197,9 @@ class Searcher:
         """
         page = _page(limit, offset)
         started = time.perf_counter()
-        selection = self._select(refinement)
+        view = self._view(refinement)
         conjunctions = _conjunctions(query)
-        sought = _Sought(self.channels.region(conjunctions), mode, conjunctions, selection)
+        sought = _Sought(self.channels.region(conjunctions), mode, view, conjunctions)
         return self._answer(sought, page, refinement, started=started)
 
     def similar(
@@ -182,20 +210,17 @@ class Searcher:
         Its region is its point, so the distance is the plain one, and only products at the same point are contained.
 
         Raises:
-            UnknownProductError: the snapshot has no such product.
+            UnknownProductError: there is no such product.
             FilterError, RefinementError: the refinement does not suit the catalogue's columns.
             ValueError: ``limit < 1``, ``offset < 0`` or ``limit + offset > MAX_DEPTH``.
         """
         page = _page(limit, offset)
         started = time.perf_counter()
-        selection = self._select(refinement)
-        row = self.snapshot.documents.row(product_id)
-        if row is None:
-            raise UnknownProductError(f"snapshot {self.snapshot_id} has no product {product_id!r}")
-        point = self.snapshot.points[row]
+        view = self._view(refinement)
+        row = self._row(product_id, view)
+        point = view.points(np.array([row]))[0]
         region = Region.around(point, np.zeros_like(point))
-        sought = _Sought(region, "hyperboloid", selection=selection, without=row)
-        return self._answer(sought, page, refinement, started=started)
+        return self._answer(_Sought(region, "hyperboloid", view, without=row), page, refinement, started=started)
 
     def scores(self, query: str | Expression, product_ids: Iterable[str], *, mode: Mode = "hybrid") -> dict[str, float]:
         """Score of each of these products, higher is better; ids the snapshot does not have are left out.
@@ -205,9 +230,12 @@ class Searcher:
             ExpressionError: the query is an expression that no search can be made of.
         """
         conjunctions = _conjunctions(query)
-        sought = _Sought(self.channels.region(conjunctions), mode, conjunctions)
-        rows = {self.snapshot.documents.row(product_id): product_id for product_id in product_ids}
-        rows.pop(None, None)
+        view = self._view(NOTHING)
+        sought = _Sought(self.channels.region(conjunctions), mode, view, conjunctions)
+        found = {
+            product_id: view.live.row(product_id, self.snapshot.documents.row(product_id)) for product_id in product_ids
+        }
+        rows = {row: product_id for product_id, row in found.items() if row is not None}
         scored = self._score(np.array(list(rows), dtype=np.int64), sought, self._lexical_scores(sought))
         return {rows[int(row)]: float(score) for row, score in zip(scored.rows, scored.scores, strict=True)}
 
@@ -215,9 +243,20 @@ class Searcher:
         """Close the snapshot's files; nothing may be searched after."""
         self.snapshot.documents.close()
 
-    def _select(self, refinement: Refinement) -> Selection | None:
-        refinement.check(self.snapshot.columns.types)
-        return None if refinement.filter is None else self._selections.select(refinement.filter)
+    def _view(self, refinement: Refinement) -> View:
+        live = self._live.view
+        refinement.check(live.types)
+        wanted = refinement.filter
+        return View(self.snapshot.points, live, wanted, None if wanted is None else self._selections.select(wanted))
+
+    def _row(self, product_id: str, view: View) -> int:
+        row = view.live.row(product_id, self.snapshot.documents.row(product_id))
+        if row is None:
+            raise UnknownProductError(f"there is no product {product_id!r}")
+        return row
+
+    def _product(self, row: int, view: View) -> Product:
+        return self.snapshot.documents.product(row) if row < view.live.base else view.live.product(row)
 
     def _answer(self, sought: _Sought, page: slice, refinement: Refinement, *, started: float) -> SearchResult:
         encoded = time.perf_counter()
@@ -230,9 +269,9 @@ class Searcher:
             matched = self._matched(inside, sought)
             ranked = self._sorted(ranked, matched, sought, lexical, refinement.sort)
         ordered = time.perf_counter()
-        hits = self._fetch(ranked.taken(page), sought.region)
-        columns = self.snapshot.columns
-        facets = tuple(facet(name, [(columns, matched)], size=refinement.facet_size) for name in refinement.facets)
+        hits = self._fetch(ranked.taken(page), sought)
+        parts = self._parts(matched, sought.view) if refinement.facets else ()
+        facets = tuple(facet(name, parts, size=refinement.facet_size) for name in refinement.facets)
         fetched = time.perf_counter()
         return SearchResult(
             hits=hits,
@@ -253,20 +292,20 @@ class Searcher:
     def _lexical_scores(self, sought: _Sought) -> LexicalScores | None:
         if sought.mode == "hyperboloid":
             return None
-        return self.channels.words(sought.conjunctions, sought.selection)
+        return self.channels.words(sought.conjunctions, sought.view)
 
     def _candidate_rows(self, sought: _Sought, lexical: LexicalScores | None, *, depth: int) -> NDArray[np.int64]:
         if lexical is not None and sought.mode == "lexical":
             return best(lexical.order(), depth)
         if lexical is not None:
-            return self.channels.either(sought.region, lexical, depth=depth, selection=sought.selection)
+            return self.channels.either(sought.region, lexical, sought.view, depth=depth)
         if sought.without is None:
-            return self.channels.near(sought.region, depth=depth, selection=sought.selection)
-        rows = self.channels.near(sought.region, depth=depth + 1, selection=sought.selection)
+            return self.channels.near(sought.region, sought.view, depth=depth)
+        rows = self.channels.near(sought.region, sought.view, depth=depth + 1)
         return np.asarray(rows[rows != sought.without])
 
     def _score(self, rows: NDArray[np.int64], sought: _Sought, lexical: LexicalScores | None) -> _Scored:
-        distances = self.channels.distances(sought.region, rows)
+        distances = self.channels.distances(sought.region, rows, sought.view)
         if lexical is None:
             scores = -distances
         elif sought.mode == "lexical":
@@ -280,22 +319,19 @@ class Searcher:
         return _Scored(rows, scores, distances)
 
     def _inside(self, ranked: _Scored, sought: _Sought) -> _Inside:
+        region, view = sought.region, sought.view
         if self._census is not None:
-            rows = self._census.rows(sought.region)
-            if sought.selection is not None:
-                rows = sought.selection.among(rows)
+            live = view.live_rows
+            rows = np.concatenate((view.among(self._census.rows(region)), live[region.contains(view.points(live))]))
             return _Inside(rows[rows != sought.without] if sought.without is not None else rows, complete=True)
-        contained = sought.region.contains(self.snapshot.points[ranked.rows])
-        everything = self.size if sought.selection is None else len(sought.selection)
-        return _Inside(ranked.rows[contained], len(ranked.rows) + (sought.without is not None) >= everything)
+        contained = region.contains(view.points(ranked.rows))
+        return _Inside(ranked.rows[contained], len(ranked.rows) + (sought.without is not None) >= view.size)
 
     def _matched(self, inside: _Inside, sought: _Sought) -> NDArray[np.int64]:
         """Rows that match, in the order of their numbers."""
         if sought.mode == "hyperboloid":
             return np.sort(inside.rows)
-        holding = self.channels.holding(sought.conjunctions)
-        if sought.selection is not None:
-            holding = sought.selection.among(holding)
+        holding = self.channels.holding(sought.conjunctions, sought.view)
         return holding if sought.mode == "lexical" else union(holding, inside.rows)
 
     def _sorted(
@@ -313,13 +349,21 @@ class Searcher:
             return ranked.taken(np.lexsort((ranked.rows, sign * ranked.distances)))
         rest = ranked.rows[~np.isin(ranked.rows, matched)]
         every = self._score(union(ranked.rows, matched), sought, lexical)
-        in_order = np.concatenate((self.snapshot.columns[sort.column].order(matched, descending=sort.descending), rest))
+        in_order = np.concatenate((in_column_order(sort, self._parts(matched, sought.view)), rest))
         return every.taken(np.searchsorted(every.rows, in_order))
 
-    def _fetch(self, shown: _Scored, region: Region) -> tuple[Hit, ...]:
-        columns = (shown.rows, shown.scores, shown.distances, region.contains(self.snapshot.points[shown.rows]))
+    def _parts(self, rows: NDArray[np.int64], view: View) -> tuple[Part, Part]:
+        """``rows`` (K), rising, by the tables that hold their columns."""
+        base = view.live.base
+        first_live = np.searchsorted(rows, base)
+        snapshot = Part(self.snapshot.columns, rows[:first_live], 0)
+        return snapshot, Part(view.live.columns, rows[first_live:] - base, base)
+
+    def _fetch(self, shown: _Scored, sought: _Sought) -> tuple[Hit, ...]:
+        view = sought.view
+        columns = (shown.rows, shown.scores, shown.distances, sought.region.contains(view.points(shown.rows)))
         return tuple(
-            Hit(self.snapshot.documents.product(row), score=score, distance=distance, contained=inside)
+            Hit(self._product(row, view), score=score, distance=distance, contained=inside)
             for row, score, distance, inside in zip(*(column.tolist() for column in columns), strict=True)
         )
 

@@ -1,0 +1,277 @@
+"""The journal: every change of a product since the catalogue was read, on disk before it is acknowledged.
+
+A SQLite file in WAL mode with full sync beside the snapshots. Changes are numbered in the order in which they were
+committed. Changes that several threads bring at the same time share a commit, and so a sync of the disk. Each change of
+a product carries its point, with the version of the encoder bundle it was encoded by.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sqlite3
+import threading
+import time
+import uuid
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+import numpy as np
+import orjson
+
+from model.catalog import Product
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+JOURNAL = "journal.sqlite"
+FORMAT = 1
+
+_BUSY_SECONDS = 10.0
+_SCHEMA = """
+CREATE TABLE identity (id TEXT NOT NULL);
+CREATE TABLE changes (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+    product_id TEXT NOT NULL,
+    product BLOB,
+    changed REAL NOT NULL
+);
+CREATE INDEX changes_of_product ON changes (product_id, sequence);
+CREATE TABLE points (
+    sequence INTEGER PRIMARY KEY REFERENCES changes ON DELETE CASCADE,
+    model TEXT NOT NULL,
+    point BLOB NOT NULL
+);
+"""
+_ENTRIES = """
+SELECT changes.sequence, product_id, product, changed, model, point
+FROM changes LEFT JOIN points ON points.sequence = changes.sequence
+WHERE changes.sequence > :after AND changes.sequence <= :last AND NOT EXISTS (
+    SELECT 1 FROM changes AS later
+    WHERE later.product_id = changes.product_id AND later.sequence > changes.sequence AND later.sequence <= :last
+)
+ORDER BY changes.sequence
+"""
+
+
+class JournalError(ValueError):
+    """A file that is not a usable journal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is to become of one product: it is stored as ``product`` with its ``point`` (d), or deleted if None."""
+
+    product_id: str
+    product: Product | None
+    point: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A change as it was committed: its number, when it came (Unix seconds), and the bundle that made its point."""
+
+    sequence: int
+    change: Change
+    changed: float
+    model: str | None
+
+
+class _Row(NamedTuple):
+    """A change as the tables hold it."""
+
+    product_id: str
+    product: bytes | None
+    point: bytes | None
+    model: str
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """Changes that wait for a commit, and what became of them."""
+
+    rows: Sequence[_Row]
+    last: int = 0
+    error: Exception | None = None
+    done: bool = False
+
+
+class Journal:
+    """Changes in the file ``path``, which is made if it is not there; safe to use from several threads and processes.
+
+    Raises:
+        JournalError: the file is another kind of file, or of another format.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._waiting: list[_Waiting] = []
+        self._queue = threading.Lock()
+        self._committing = threading.Lock()
+        self._reading = threading.Lock()
+        try:
+            self._writer = _connect(path)
+            self._reader = _connect(path)
+            _prepare(self._writer, path)
+            (self.id,) = self._reader.execute("SELECT id FROM identity").fetchone()
+        except sqlite3.DatabaseError as error:
+            raise JournalError(f"{path} is not a journal that can be read: {error}") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def append(self, changes: Sequence[Change], *, model: str) -> int:
+        """Commit ``changes``, all or none, and return the number of the last; ``model`` made their points.
+
+        When it returns, the changes are on disk. Of several threads that wait, one commits for all.
+
+        Raises:
+            sqlite3.Error: they could not be written, as on a full disk; none of them was.
+        """
+        mine = _Waiting([_row(change, model) for change in changes])
+        with self._queue:
+            self._waiting.append(mine)
+        with self._committing:
+            if not mine.done:
+                with self._queue:
+                    group, self._waiting = self._waiting, []
+                self._commit(group)
+        if mine.error is not None:
+            raise mine.error
+        return mine.last
+
+    def since(self, sequence: int) -> list[Entry]:
+        """The last change of each product after ``sequence``, in their order."""
+        with self._read() as reader:
+            upto = self._last(reader)
+            return [_entry(row) for row in reader.execute(_ENTRIES, {"after": sequence, "last": upto})]
+
+    def last(self) -> int:
+        """The number of the last change, 0 if there was none."""
+        with self._read() as reader:
+            return self._last(reader)
+
+    def version(self) -> int:
+        """A number that changes when the journal has: much cheaper to ask for than the changes."""
+        with self._read() as reader:
+            (version,) = reader.execute("PRAGMA data_version").fetchone()
+            return int(version)
+
+    def replace_points(self, points: Sequence[tuple[int, NDArray[np.float32]]], *, model: str) -> None:
+        """Store the points that ``model`` gives the products of these changes, for whoever replays them next."""
+        rows = [(sequence, model, _stored(point)) for sequence, point in points]
+        with self._committing, self._transaction():
+            self._writer.executemany(
+                "INSERT OR REPLACE INTO points SELECT ?, ?, ? WHERE EXISTS (SELECT 1 FROM changes WHERE sequence = ?)",
+                [(*row, row[0]) for row in rows],
+            )
+
+    def prune(self, sequence: int) -> int:
+        """Forget the changes up to ``sequence``; return how many they were."""
+        with self._committing, self._transaction():
+            return self._writer.execute("DELETE FROM changes WHERE sequence <= ?", (sequence,)).rowcount
+
+    def close(self) -> None:
+        """Close the file; nothing may be asked after."""
+        self._writer.close()
+        self._reader.close()
+
+    def _commit(self, group: Sequence[_Waiting]) -> None:
+        """Write a group in one transaction; if that fails, each by itself, so that each gets its own fate."""
+        try:
+            self._write(group)
+        except Exception as error:  # noqa: BLE001 - whatever it was, whoever waits must hear of it
+            if len(group) > 1:
+                for one in group:
+                    self._commit([one])
+            else:
+                group[0].error = error
+        for one in group:
+            one.done = True
+
+    def _write(self, group: Sequence[_Waiting]) -> None:
+        now = time.time()
+        with self._transaction():
+            for one in group:
+                for row in one.rows:
+                    one.last = self._insert(row, now)
+
+    def _insert(self, row: _Row, now: float) -> int:
+        inserted = self._writer.execute(
+            "INSERT INTO changes (product_id, product, changed) VALUES (?, ?, ?)", (row.product_id, row.product, now)
+        )
+        sequence = inserted.lastrowid
+        assert sequence is not None
+        if row.point is not None:
+            self._writer.execute("INSERT INTO points VALUES (?, ?, ?)", (sequence, row.model, row.point))
+        return sequence
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        # immediate: two processes that write wait for each other at the beginning and not half-way
+        self._writer.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._writer.execute("ROLLBACK")
+            raise
+        self._writer.execute("COMMIT")
+
+    @contextmanager
+    def _read(self) -> Iterator[sqlite3.Connection]:
+        with self._reading:
+            yield self._reader
+
+    @staticmethod
+    def _last(reader: sqlite3.Connection) -> int:
+        # not the largest that is left: numbers go on where they were after all changes were pruned
+        found = reader.execute("SELECT seq FROM sqlite_sequence WHERE name = 'changes'").fetchone()
+        return 0 if found is None else int(found[0])
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Make the tables of a new file; refuse those of another format."""
+    connection.execute("BEGIN IMMEDIATE")
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if found == 0 and tables == 0:
+        for statement in _SCHEMA.split(";"):
+            connection.execute(statement)
+        connection.execute("INSERT INTO identity VALUES (?)", (uuid.uuid4().hex,))
+        connection.execute(f"PRAGMA user_version = {FORMAT}")
+    connection.execute("COMMIT")
+    if found not in (0, FORMAT) or (found == 0 and tables):
+        raise JournalError(f"{path} has the format {found}, this release reads {FORMAT}")
+
+
+def _row(change: Change, model: str) -> _Row:
+    product = None if change.product is None else orjson.dumps(dataclasses.asdict(change.product))
+    return _Row(change.product_id, product, None if change.point is None else _stored(change.point), model)
+
+
+def _stored(point: NDArray[np.float32]) -> bytes:
+    return point.astype("<f4").tobytes()
+
+
+def _entry(row: tuple[int, str, bytes | None, float, str | None, bytes | None]) -> Entry:
+    sequence, product_id, product, changed, model, point = row
+    change = Change(
+        product_id,
+        None if product is None else Product(**orjson.loads(product)),
+        None if point is None else np.frombuffer(point, dtype="<f4"),
+    )
+    return Entry(sequence, change, changed, model)
