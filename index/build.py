@@ -16,6 +16,7 @@ from index.channels import Channels
 from index.column_files import COLUMNS, ColumnsWriter
 from index.documents import Documents, DocumentWriter
 from index.fusion import Fusion
+from index.journal import JOURNAL, Journal
 from index.learning import learn_fusion, read_dev_judgments
 from index.lexical import LEXICAL, LexicalIndex, LexicalWriter
 from index.live import nothing
@@ -25,6 +26,7 @@ from index.snapshot import (
     POINTS,
     CandidateSettings,
     Contents,
+    JournalMark,
     RejectSummary,
     adopt_encoder,
     drafting,
@@ -64,6 +66,8 @@ class BuildReport:
     model: str
     catalog: str
     products: int
+    folded: int
+    """Live changes that were newer than the catalogue."""
     rejects: int
     reasons: Mapping[str, int]
     candidates: CandidateSettings
@@ -108,6 +112,7 @@ def build(
     queries: Sequence[str] | None = None,
     judgments: Path | None = None,
     allow_foreign: bool = False,
+    as_of: float | None = None,
     threads: int | None = None,
     on_progress: Callable[[Stage, int, int | None], None] = lambda _stage, _done, _total: None,
 ) -> BuildReport:
@@ -127,6 +132,8 @@ def build(
         judgments: a CSV, JSONL or Parquet file of judged pairs, to learn the fusion of the two channels on its dev
             queries; without it, or with too few of them, their ranks are fused.
         allow_foreign: accept a bundle that knows few of the catalogue's words.
+        as_of: when the catalogue was true, in Unix seconds, by default when its file was last written. Of the live
+            changes in the journal of ``root``, those that came later are folded in, and those before are done with.
         threads: threads to encode with; by default as many as there are cores.
         on_progress: hears the stage, how much of it is done, and of how much, if that is known.
 
@@ -142,8 +149,10 @@ def build(
     rejects = Rejects()
     source = fingerprint(catalog)
     judged = read_dev_judgments(judgments, max_reject_share=max_reject_share) if judgments else {}
-    products = read_products(catalog, rejects)
+    as_of = catalog.stat().st_mtime if as_of is None else as_of
     with drafting(root) as draft:
+        mark, changed = _changes(root, after=as_of)
+        products = _folded(read_products(catalog, rejects), changed)
         first = list(islice(products, _FAMILIAR_TITLES))
         if not allow_foreign:
             _check_belongs(encoder, first, catalog=catalog, source=source)
@@ -173,6 +182,8 @@ def build(
             candidates=settings,
             fusion=fusion,
             catalog=source,
+            as_of=as_of,
+            journal=mark,
             rejects=RejectSummary(count=rejects.count, reasons=dict(rejects.reasons)),
         )
         place = publish(root, draft, contents)
@@ -182,6 +193,7 @@ def build(
         model=encoder.manifest.version,
         catalog=source,
         products=count,
+        folded=len(changed),
         rejects=rejects.count,
         reasons=dict(rejects.reasons),
         candidates=settings,
@@ -198,6 +210,24 @@ def familiar_share(vocabulary: Vocabulary, titles: Sequence[str]) -> float:
         found = [trigram for word in found for trigram in trigrams(word)]
     known = frozenset(vocabulary.words if vocabulary.terms == "word" else vocabulary.trigrams)
     return sum(term in known for term in found) / max(1, len(found))
+
+
+def _changes(root: Path, *, after: float) -> tuple[JournalMark | None, Mapping[str, Product | None]]:
+    """How far the journal of ``root`` reaches by now, and what it says of products since ``after``, by their ids."""
+    path = root / JOURNAL
+    if not path.is_file():
+        return None, {}
+    with Journal(path) as journal:
+        last = journal.last()
+        entries = journal.since(0, upto=last)
+        mark = JournalMark(id=journal.id, sequence=last)
+        return mark, {entry.change.product_id: entry.change.product for entry in entries if entry.changed > after}
+
+
+def _folded(products: Iterator[Product], changed: Mapping[str, Product | None]) -> Iterator[Product]:
+    """The products of the catalogue as the changes made them."""
+    yield from (product for product in products if product.product_id not in changed)
+    yield from (product for product in changed.values() if product is not None)
 
 
 def _check_belongs(encoder: TextEncoder, products: Sequence[Product], *, catalog: Path, source: str) -> None:

@@ -145,12 +145,10 @@ def check_types(wanted: Filter, types: Mapping[str, ColumnType]) -> None:
         if held is None:
             raise FilterError(unknown_column(part.column, types), part.place)
         if isinstance(part, Under) and held != "text":
-            raise FilterError(f"asks what is under a path in {part.column}, which holds {_PLURALS[held]}", part.place)
+            raise FilterError(f"asks what is under a path in {part.column}, which holds {HELD[held]}", part.place)
         for value in _values(part):
             if type_of(value) != held:
-                raise FilterError(
-                    f"compares {part.column}, which holds {_PLURALS[held]}, with {_shown(value)}", part.place
-                )
+                raise FilterError(f"compares {part.column}, which holds {HELD[held]}, with {_shown(value)}", part.place)
 
 
 def unknown_column(name: str, types: Mapping[str, ColumnType]) -> str:
@@ -165,7 +163,8 @@ def type_of(value: Value) -> ColumnType:
     return "text" if isinstance(value, str) else "number"
 
 
-_PLURALS: Mapping[ColumnType, str] = {"text": "texts", "number": "numbers", "boolean": "true and false"}
+HELD: Mapping[ColumnType, str] = {"text": "texts", "number": "numbers", "boolean": "true and false"}
+"""What a column of each type holds, in words."""
 
 
 def _parts(wanted: Filter, depth: int) -> Iterator[Filter]:

@@ -146,10 +146,10 @@ class Journal:
             raise mine.error
         return mine.last
 
-    def since(self, sequence: int) -> list[Entry]:
-        """The last change of each product after ``sequence``, in their order."""
+    def since(self, sequence: int, *, upto: int | None = None) -> list[Entry]:
+        """The last change of each product after ``sequence``, and not after ``upto``, in their order."""
         with self._read() as reader:
-            upto = self._last(reader)
+            upto = self._last(reader) if upto is None else upto
             return [_entry(row) for row in reader.execute(_ENTRIES, {"after": sequence, "last": upto})]
 
     def last(self) -> int:

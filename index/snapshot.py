@@ -72,6 +72,16 @@ class CandidateSettings(BaseModel):
     """Median time for candidates and re-ranking of one query on one thread, where the snapshot was built."""
 
 
+class JournalMark(BaseModel):
+    """How far into which journal a snapshot reaches."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    sequence: Annotated[int, Field(ge=0)]
+    """The last change that the snapshot holds."""
+
+
 class RejectSummary(BaseModel):
     """Rows of the catalogue that could not be indexed."""
 
@@ -103,6 +113,10 @@ class Contents(BaseModel):
     fusion: Fusion
     catalog: str
     """Fingerprint of the catalogue, ``sha256:…``."""
+    as_of: float
+    """When the catalogue was true, in Unix seconds: changes after it count more, those before it less."""
+    journal: JournalMark | None
+    """What of the journal was there to be folded in, None if there was no journal."""
     rejects: RejectSummary
 
 

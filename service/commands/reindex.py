@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -52,6 +53,10 @@ def reindex(
     rejects: Annotated[
         Path | None, typer.Option(help="File to list bad rows in; by default rejects.jsonl in --out.")
     ] = None,
+    as_of: Annotated[
+        datetime | None,
+        typer.Option(help="When the catalogue was true, local time; by default when its file was written."),
+    ] = None,
     allow_foreign: Annotated[
         bool, typer.Option("--allow-foreign", help="Accept a model that knows few of the catalogue's words.")
     ] = False,
@@ -60,13 +65,15 @@ def reindex(
     """Encode a catalogue, index it and make it the current snapshot.
 
     The snapshot before goes on serving until the new one is complete;
-    a running service then picks the new one up by itself. Of the judged
+    a running service then picks the new one up by itself. Live changes
+    that are newer than the catalogue are folded in; newer ones live on. Of the judged
     queries only the dev split is used, so a test on the others stays fair.
 
     Examples:
       saddle reindex --model var/model --catalog shop.csv --out var/index
       saddle reindex --model M --catalog C --out I --judgments judgments.csv
       saddle reindex --model M --catalog C --out I --queries top-queries.txt
+      saddle reindex --model M --catalog C --out I --as-of 2026-11-21T03:00:00
     """
     from index.build import build
 
@@ -83,6 +90,7 @@ def reindex(
             queries=_lines(queries) if queries else None,
             judgments=judgments,
             allow_foreign=allow_foreign,
+            as_of=None if as_of is None else as_of.timestamp(),
             on_progress=on_progress,
         )
     if as_json:
@@ -156,6 +164,7 @@ def _print_report(report: BuildReport, rejects_path: Path) -> None:
         "snapshot": report.snapshot,
         "model": report.model,
         "products": f"{report.products:,}",
+        **({"live changes": f"{report.folded:,} newer than the catalogue, folded in"} if report.folded else {}),
         "rejected rows": f"{report.rejects:,}" + (f", listed in {rejects_path}" if report.rejects else ""),
         **{f"  {reason}": f"{count:,}" for reason, count in report.reasons.items()},
         "time": f"{report.total_seconds:.1f} s ({stages})",
