@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from index.explain import explain
+from index.root import current
 from index.search import EmptyTextError, Searcher
-from index.snapshot import current
 from model import hyperboloid
 from model.catalog import Rejects, read_judgments, split_of
 

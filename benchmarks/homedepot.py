@@ -24,8 +24,8 @@ from benchmarks.faithfulness import faithfulness
 from benchmarks.provenance import commit, machine, versions
 from benchmarks.regions import regions
 from benchmarks.robustness import robustness
+from index.root import current
 from index.search import Mode, Searcher
-from index.snapshot import current
 from model.catalog import Rejects, read_judgments, split_of
 from model.metrics import grade
 

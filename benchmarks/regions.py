@@ -22,8 +22,8 @@ import numpy as np
 from scipy.stats import rankdata, spearmanr
 
 from index.expression import And, Text
+from index.root import current
 from index.search import EmptyTextError, Searcher
-from index.snapshot import current
 from model import hyperboloid, lorentz
 from model.catalog import Rejects, read_judgments, searchable_text, split_of
 from model.metrics import RELEVANT_GRADE, grade

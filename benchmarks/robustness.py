@@ -19,8 +19,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from index.root import current
 from index.search import EmptyTextError, Searcher
-from index.snapshot import current
 from model.catalog import Rejects, read_judgments, split_of
 from model.metrics import RETRIEVE_DEPTH, grade, measure
 

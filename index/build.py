@@ -7,6 +7,7 @@ import random
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Literal
 
@@ -21,17 +22,8 @@ from index.learning import learn_fusion, read_dev_judgments
 from index.lexical import LEXICAL, LexicalIndex, LexicalWriter
 from index.live import nothing
 from index.points import PointsWriter, load_points
-from index.snapshot import (
-    CANDIDATES,
-    POINTS,
-    CandidateSettings,
-    Contents,
-    JournalMark,
-    RejectSummary,
-    adopt_encoder,
-    drafting,
-    publish,
-)
+from index.root import adopt_encoder, drafting, publish
+from index.snapshot import CANDIDATES, POINTS, CandidateSettings, Contents, JournalMark, RejectSummary
 from index.view import View
 from model.catalog import Rejects, fingerprint, read_products, searchable_text
 from model.runtime import TextEncoder
@@ -218,10 +210,19 @@ def _changes(root: Path, *, after: float) -> tuple[JournalMark | None, Mapping[s
     if not path.is_file():
         return None, {}
     with Journal(path) as journal:
+        if after < journal.pruned_before():
+            raise BuildError(
+                f"the catalogue is of {_moment(after)}, but live changes until {_moment(journal.pruned_before())} "
+                "were pruned: give a newer catalogue, or say with --as-of when it was true"
+            )
         last = journal.last()
         entries = journal.since(0, upto=last)
         mark = JournalMark(id=journal.id, sequence=last)
         return mark, {entry.change.product_id: entry.change.product for entry in entries if entry.changed > after}
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, tz=UTC).isoformat(sep=" ", timespec="seconds")
 
 
 def _folded(products: Iterator[Product], changed: Mapping[str, Product | None]) -> Iterator[Product]:

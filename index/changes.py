@@ -7,22 +7,42 @@ others in the same order, which is that of the journal.
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from index.column_files import values_of
 from index.filters import HELD, type_of
-from index.journal import Change
-from model.catalog import searchable_text
+from index.journal import JOURNAL, Change, Journal
+from index.root import current
+from index.search import Searcher
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from index.filters import ColumnType
-    from index.journal import Entry, Journal
-    from index.search import Searcher
+    from index.journal import Entry
     from model.catalog import Product
 
 _REPLAY_BATCH = 1024
+
+
+@contextmanager
+def opened(root: Path, *, threads: int = 1) -> Iterator[Searcher]:
+    """The current snapshot of an index root with the changes that its journal holds, for as long as the context lasts.
+
+    Raises:
+        SnapshotError: there is none, or it is damaged.
+        JournalError: the journal is no journal.
+    """
+    searcher = Searcher.open(current(root), threads=threads)
+    try:
+        if (root / JOURNAL).is_file():
+            with Journal(root / JOURNAL) as journal:
+                Changes(searcher, journal).catch_up()
+        yield searcher
+    finally:
+        searcher.close()
 
 
 class UnsuitableProductError(ValueError):
@@ -38,7 +58,7 @@ class Changes:
     def __init__(self, searcher: Searcher, journal: Journal) -> None:
         self._searcher = searcher
         self._journal = journal
-        mark = searcher.snapshot.manifest.journal
+        mark = searcher.mark
         # numbers of another journal mean nothing here
         self._shown = mark.sequence if mark is not None and mark.id == journal.id else 0
         self._showing = threading.Lock()
@@ -73,8 +93,7 @@ class Changes:
         """
         for product in products:
             self.check(product)
-        encoder = self._searcher.channels.encoder
-        points = encoder.encode_products([searchable_text(product) for product in products])
+        points = self._searcher.encode(products)
         changes = [Change(product.product_id, product, point) for product, point in zip(products, points, strict=True)]
         return self._journal.append(changes, model=self._searcher.model_version)
 
@@ -106,8 +125,7 @@ class Changes:
         }
         if not foreign:
             return [entry.change for entry in entries]
-        texts = [searchable_text(product) for product in foreign.values()]
-        points = dict(zip(foreign, self._searcher.channels.encoder.encode_products(texts), strict=True))
+        points = dict(zip(foreign, self._searcher.encode(list(foreign.values())), strict=True))
         self._journal.replace_points(list(points.items()), model=model)
         return [
             Change(entry.change.product_id, entry.change.product, points.get(entry.sequence, entry.change.point))

@@ -32,7 +32,7 @@ FORMAT = 1
 
 _BUSY_SECONDS = 10.0
 _SCHEMA = """
-CREATE TABLE identity (id TEXT NOT NULL);
+CREATE TABLE identity (id TEXT NOT NULL, pruned_before REAL NOT NULL DEFAULT 0);
 CREATE TABLE changes (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT,
     product_id TEXT NOT NULL,
@@ -104,6 +104,7 @@ class Journal:
 
     Raises:
         JournalError: the file is another kind of file, or of another format.
+        OSError: it cannot be made, or not be written to.
     """
 
     def __init__(self, path: Path) -> None:
@@ -117,6 +118,8 @@ class Journal:
             self._reader = _connect(path)
             _prepare(self._writer, path)
             (self.id,) = self._reader.execute("SELECT id FROM identity").fetchone()
+        except sqlite3.OperationalError as error:
+            raise OSError(f"{path} cannot be opened for writing: {error}") from error
         except sqlite3.DatabaseError as error:
             raise JournalError(f"{path} is not a journal that can be read: {error}") from error
 
@@ -172,10 +175,20 @@ class Journal:
                 [(*row, row[0]) for row in rows],
             )
 
-    def prune(self, sequence: int) -> int:
-        """Forget the changes up to ``sequence``; return how many they were."""
+    def prune(self, sequence: int, *, before: float) -> int:
+        """Forget the changes up to ``sequence`` that came before a moment; return how many they were."""
         with self._committing, self._transaction():
-            return self._writer.execute("DELETE FROM changes WHERE sequence <= ?", (sequence,)).rowcount
+            self._writer.execute("UPDATE identity SET pruned_before = max(pruned_before, ?)", (before,))
+            forgotten = self._writer.execute(
+                "DELETE FROM changes WHERE sequence <= ? AND changed <= ?", (sequence, before)
+            )
+            return forgotten.rowcount
+
+    def pruned_before(self) -> float:
+        """The moment before which changes may have been forgotten, in Unix seconds."""
+        with self._read() as reader:
+            (before,) = reader.execute("SELECT pruned_before FROM identity").fetchone()
+            return float(before)
 
     def close(self) -> None:
         """Close the file; nothing may be asked after."""
@@ -251,7 +264,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     if found == 0 and tables == 0:
         for statement in _SCHEMA.split(";"):
             connection.execute(statement)
-        connection.execute("INSERT INTO identity VALUES (?)", (uuid.uuid4().hex,))
+        connection.execute("INSERT INTO identity (id) VALUES (?)", (uuid.uuid4().hex,))
         connection.execute(f"PRAGMA user_version = {FORMAT}")
     connection.execute("COMMIT")
     if found not in (0, FORMAT) or (found == 0 and tables):

@@ -28,6 +28,7 @@ from index.results import Hit, Mode, SearchResult, Timings, Total
 from index.selection import Selections
 from index.snapshot import CANDIDATES, ENCODER, Snapshot, SnapshotError
 from index.view import View
+from model.catalog import searchable_text
 from model.runtime import EmptyTextError, TextEncoder
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from index.filters import ColumnType
     from index.journal import Change
     from index.refinement import Sort
+    from index.snapshot import JournalMark
     from model.catalog import Product
 
 __all__ = [
@@ -155,6 +157,19 @@ class Searcher:
     def types(self) -> dict[str, ColumnType]:
         """What each column holds."""
         return self._live.view.types
+
+    @property
+    def mark(self) -> JournalMark | None:
+        """How far into which journal the snapshot reaches."""
+        return self.snapshot.manifest.journal
+
+    def encode(self, products: Sequence[Product]) -> NDArray[np.float32]:
+        """The points (K, d) of ``products`` (K).
+
+        Raises:
+            EmptyTextError: a product has no letter or digit to be found by.
+        """
+        return self.channels.encoder.encode_products([searchable_text(product) for product in products])
 
     def apply(self, changes: Sequence[Change]) -> None:
         """Bring changes to light, all at once; one thread at a time may. Products have points of this model."""

@@ -1,20 +1,13 @@
-"""Snapshots: immutable directories, each holding one built index whole, and which of them is current.
+"""Snapshots: immutable directories, each holding one built index whole.
 
-An index root holds ``snapshots/<id>/`` and ``CURRENT``, a file with one id. A snapshot is written under a
-hidden name in the same root and renamed once it is complete and on disk; then ``CURRENT`` is replaced. So
-whoever reads the root sees whole snapshots only, whatever happens to the process that builds one. The layout
-is frozen under ``FORMAT``.
+What is in one is listed in its manifest, with checksums. The layout is frozen under ``FORMAT``; where snapshots lie and
+which of them is current is :mod:`index.root`'s.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
-import shutil
-from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import pyarrow as pa
@@ -28,7 +21,6 @@ from index.points import load_points
 from model import bundle, manifests
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     import numpy as np
@@ -41,11 +33,7 @@ MANIFEST = "manifest.json"
 POINTS = "points.npy"
 CANDIDATES = "candidates.faiss"
 ENCODER = "encoder"
-SNAPSHOTS = "snapshots"
-CURRENT = "CURRENT"
-_PAYLOAD = (POINTS, CANDIDATES, PRODUCTS, IDS, COLUMNS, *(f"{lexical.LEXICAL}/{name}" for name in lexical.FILES))
-_LOCK = ".lock"
-_UNFINISHED = ".unfinished-"
+PAYLOAD = (POINTS, CANDIDATES, PRODUCTS, IDS, COLUMNS, *(f"{lexical.LEXICAL}/{name}" for name in lexical.FILES))
 
 
 class SnapshotError(ValueError):
@@ -130,6 +118,11 @@ class Manifest(Contents):
     files: dict[str, FileRecord]
     """Every payload file but the encoder's, which its own manifest vouches for."""
 
+    @property
+    def bytes(self) -> int:
+        """Size of all payload files."""
+        return sum(file.size for file in self.files.values())
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -185,96 +178,10 @@ def read_manifest(directory: Path) -> Manifest:
         manifest = manifests.read(path, Manifest, artefact="snapshot", release_format=FORMAT, remedy="`saddle reindex`")
     except ValueError as error:
         raise SnapshotError(str(error)) from error
-    missing = sorted({*_PAYLOAD} - manifest.files.keys())
+    missing = sorted({*PAYLOAD} - manifest.files.keys())
     if missing:
         raise SnapshotError(f"{path} does not list {', '.join(missing)}; rebuild with `saddle reindex`")
     return manifest
-
-
-def current(root: Path) -> Path:
-    """The directory of the current snapshot of an index root.
-
-    Raises:
-        SnapshotError: nothing was ever published there, or ``CURRENT`` names a snapshot that is not there.
-    """
-    try:
-        name = (root / CURRENT).read_text(encoding="utf-8").strip()
-    except FileNotFoundError as error:
-        raise SnapshotError(f"{root} holds no index: it has no {CURRENT}; `saddle reindex` makes one") from error
-    directory = root / SNAPSHOTS / name
-    if name in {"", ".", ".."} or "/" in name or not directory.is_dir():
-        raise SnapshotError(f"{root / CURRENT} names the snapshot {name!r}, which is not in {root / SNAPSHOTS}")
-    return directory
-
-
-@contextmanager
-def drafting(root: Path) -> Iterator[Path]:
-    """An empty hidden directory in ``root`` to write a snapshot in, for :func:`publish` to bring to light.
-
-    One process at a time drafts in a root. What is not published is removed, also what dead processes left.
-
-    Raises:
-        SnapshotError: another process is drafting there.
-    """
-    root.mkdir(parents=True, exist_ok=True)
-    with (root / _LOCK).open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise SnapshotError(
-                f"another build is writing to {root}; wait for it to end, or give this one another directory"
-            ) from error
-        _sweep(root)
-        try:
-            draft = root / f"{_UNFINISHED}{os.getpid()}"
-            draft.mkdir()
-            yield draft
-        finally:
-            _sweep(root)
-
-
-def publish(root: Path, draft: Path, contents: Contents) -> Path:
-    """Seal a complete ``draft`` with its manifest, move it to its place, make it current; return it."""
-    created = datetime.now(UTC)
-    files = {name: _record(draft / name) for name in _PAYLOAD}
-    identity = hashlib.sha256(
-        "".join((created.isoformat(), contents.model, *(r.sha256 for r in files.values()))).encode()
-    )
-    manifest = Manifest(
-        **contents.model_dump(),
-        id=f"{created:%Y%m%dT%H%M%S}-{identity.hexdigest()[:6]}",
-        created=created.isoformat(timespec="seconds"),
-        files=files,
-    )
-    (draft / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    for path in (*draft.rglob("*"), draft):
-        _sync(path)
-    place = root / SNAPSHOTS / manifest.id
-    place.parent.mkdir(exist_ok=True)
-    draft.rename(place)
-    _sync(place.parent)
-    activate(root, manifest.id)
-    return place
-
-
-def activate(root: Path, snapshot_id: str) -> None:
-    """Make a published snapshot the current one, in one step and durably."""
-    beside = root / f"{_UNFINISHED}{CURRENT}-{os.getpid()}"
-    beside.write_text(snapshot_id + "\n", encoding="utf-8")
-    _sync(beside)
-    beside.replace(root / CURRENT)
-    _sync(root)
-
-
-def adopt_encoder(bundle_dir: Path, draft: Path) -> None:
-    """Put an encoder bundle into a draft: by hard links where the file system allows it, else by copying."""
-    target = draft / ENCODER
-    target.mkdir()
-    for name in bundle.FILES:
-        try:
-            (target / name).hardlink_to(bundle_dir / name)
-        except OSError:
-            shutil.copyfile(bundle_dir / name, target / name)
 
 
 def _check_file(path: Path, record: FileRecord, snapshot_id: str) -> None:
@@ -286,7 +193,7 @@ def _check_file(path: Path, record: FileRecord, snapshot_id: str) -> None:
             f"{path} has {size} bytes, the manifest of snapshot {snapshot_id} says {record.size}; "
             "rebuild it with `saddle reindex`"
         )
-    found = _record(path)
+    found = recorded(path)
     if found.sha256 != record.sha256:
         raise SnapshotError(
             f"{path} has the SHA-256 {found.sha256[:12]}…, the manifest of snapshot {snapshot_id} says "
@@ -306,24 +213,7 @@ def _check_encoder(directory: Path, manifest: Manifest) -> None:
         )
 
 
-def _record(path: Path) -> FileRecord:
+def recorded(path: Path) -> FileRecord:
+    """Size and checksum of a file as it is."""
     with path.open("rb") as file:
         return FileRecord(size=path.stat().st_size, sha256=hashlib.file_digest(file, "sha256").hexdigest())
-
-
-def _sweep(root: Path) -> None:
-    """Remove what no living process is writing; the caller holds the root's lock."""
-    for path in root.glob(f"{_UNFINISHED}*"):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-
-
-def _sync(path: Path) -> None:
-    """Have the kernel put a file, or a directory's names, on disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -154,6 +154,30 @@ def read_products(path: Path, rejects: Rejects) -> Iterator[Product]:
     return _read(path, ("product_id", "title"), rejects, parse)
 
 
+def product_of(values: Mapping[str, object]) -> Product:
+    """The product that a JSON object describes, by the rules of the catalogue's rows.
+
+    Raises:
+        CatalogError: it is none that could be searched for; the message says why.
+    """
+    try:
+        return _product(values, typed=True)
+    except _UnusableRowError as error:
+        raise CatalogError(str(error)) from error
+
+
+def product_id_of(values: Mapping[str, object]) -> str:
+    """The ``product_id`` of a JSON object.
+
+    Raises:
+        CatalogError: it has none that could be one.
+    """
+    try:
+        return _product_id(values)
+    except _UnusableRowError as error:
+        raise CatalogError(str(error)) from error
+
+
 def read_interactions(path: Path, rejects: Rejects) -> Iterator[Interaction]:
     """Stream the interactions of a file with at least ``query`` and ``product_id``.
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 REQUEST_ID = "X-Request-ID"
 MAX_BODY_BYTES = 64 * 1024
+MAX_PRODUCT_BYTES = 1 << 20
+MAX_BULK_BYTES = 32 << 20
+_PRODUCTS = "/v1/products"
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 # Asked every few seconds by machines: in the metrics, but not worth a line each.
 _QUIET = frozenset({"/livez", "/readyz", "/metrics"})
@@ -70,19 +73,26 @@ def _request_id(scope: Scope) -> str:
     return given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex
 
 
+def _most(path: str) -> int:
+    if path == _PRODUCTS:
+        return MAX_BULK_BYTES
+    return MAX_PRODUCT_BYTES if path.startswith(f"{_PRODUCTS}/") else MAX_BODY_BYTES
+
+
 def _limited(scope: Scope, receive: Receive) -> Receive:
-    """``receive``, refusing a body of more than ``MAX_BODY_BYTES``, announced or not."""
+    """``receive``, refusing a body of more bytes than the path may get, announced or not."""
     announced = Headers(scope=scope).get("content-length", "")
+    most = _most(scope["path"])
     received = 0
 
     async def receive_limited() -> Message:
         nonlocal received
-        if announced.isdecimal() and int(announced) > MAX_BODY_BYTES:
-            raise HTTPException(413, f"the body has {announced} bytes; at most {MAX_BODY_BYTES} are allowed")
+        if announced.isdecimal() and int(announced) > most:
+            raise HTTPException(413, f"the body has {announced} bytes; at most {most} are allowed")
         message = await receive()
         received += len(message.get("body", b""))
-        if received > MAX_BODY_BYTES:
-            raise HTTPException(413, f"the body has {received} bytes or more; at most {MAX_BODY_BYTES} are allowed")
+        if received > most:
+            raise HTTPException(413, f"the body has {received} bytes or more; at most {most} are allowed")
         return message
 
     return receive_limited

@@ -14,7 +14,7 @@ from service import errors
 from service.access import AccessMiddleware
 from service.live import LiveSearcher
 from service.metrics import Metrics
-from service.routes import console, explain, health, metrics, search
+from service.routes import console, explain, health, metrics, products, search, snapshots
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -66,6 +66,7 @@ def create_app(
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         openapi_tags=[
             {"name": "search", "description": "Find products."},
+            {"name": "products", "description": "Change products while searches go on."},
             {"name": "operations", "description": "Is it alive, is it ready, how is it doing?"},
         ],
         redoc_url=None,
@@ -74,6 +75,8 @@ def create_app(
     )
     app.include_router(search.routes(live, measured))
     app.include_router(explain.routes(live))
+    app.include_router(products.routes(live))
+    app.include_router(snapshots.routes(live, settings.index))
     app.include_router(health.routes(live))
     app.include_router(metrics.routes(measured))
     app.include_router(console.routes())

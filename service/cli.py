@@ -16,6 +16,7 @@ from service.commands.sample import sample
 from service.commands.search import search
 from service.commands.serve import serve
 from service.commands.similar import similar
+from service.commands.snapshots import app as snapshots
 from service.commands.train import train
 
 # Modules and the errors they raise for something that the caller can mend. They are looked up only among what
@@ -32,6 +33,7 @@ _EXPECTED = (
     ("index.refinement", "RefinementError"),
     ("index.snapshot", "SnapshotError"),
     ("index.build", "BuildError"),
+    ("index.journal", "JournalError"),
 )
 _EXTRAS = {
     "faiss": "cpu",
@@ -80,6 +82,7 @@ app.command("search")(search)
 app.command("similar")(similar)
 app.command("explain")(explain)
 app.command("serve")(serve)
+app.add_typer(snapshots, name="snapshots")
 app.command("demo")(demo)
 
 

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
 
 from index.documents import UnknownProductError
-from service.live import NotReadyError
+from service.live import NotReadyError, ReadOnlyError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,6 +29,7 @@ _MAX_FIELD_NAME = 100
 _CODES = {
     404: "not_found",
     405: "method_not_allowed",
+    409: "conflict",
     413: "content_too_large",
     415: "unsupported_media_type",
 }
@@ -92,6 +93,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(InvalidInputError, _invalid_input)
     app.add_exception_handler(UnknownProductError, _unknown_product)
     app.add_exception_handler(NotReadyError, _not_ready)
+    app.add_exception_handler(ReadOnlyError, _read_only)
     # A middleware of its own and not Starlette's outermost handler, which would answer outside the access
     # middleware, without a request id, and raise the error again.
     app.add_middleware(ExceptionMiddleware, handlers={Exception: _unexpected})
@@ -131,6 +133,10 @@ async def _unknown_product(request: Request, error: Exception) -> JSONResponse:
 
 async def _not_ready(request: Request, error: Exception) -> JSONResponse:
     return _problem(request, 503, "not_ready", str(error), headers={"Retry-After": _RETRY_SECONDS})
+
+
+async def _read_only(request: Request, error: Exception) -> JSONResponse:
+    return _problem(request, 503, "read_only", str(error))
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:

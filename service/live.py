@@ -1,8 +1,12 @@
-"""The live searcher: answers from the current snapshot, and follows CURRENT to the next one without a pause.
+"""The live searcher: answers from the current snapshot and the journal, and follows both without a pause.
 
 A search leases the searcher that is current when it starts, and keeps it until it ends. A new snapshot is
 opened and warmed beside the old one, then the reference is swapped; the old one is closed when its last lease
 ends.
+
+A change is written to the journal, then brought to the searcher that is current by then, and only then acknowledged. A
+swap waits for that and the other way round, so what was acknowledged is never missing, not for a moment. What other
+processes wrote is looked for every ``POLL_SECONDS``.
 """
 
 from __future__ import annotations
@@ -11,14 +15,16 @@ import asyncio
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
+from index.changes import Changes
+from index.journal import JOURNAL, Journal
+from index.root import current
 from index.search import Searcher
-from index.snapshot import current
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -31,6 +37,8 @@ _Answer = TypeVar("_Answer")
 # The first runs of a graph of each length allocate; callers should not wait for that.
 _WARM_UP = ("pipe", "cordless drill", "white interior door 36 x 80 in. with frame")
 _MAX_BACKOFF_SECONDS = 60.0
+POLL_SECONDS = 0.02
+"""How often the journal is looked at for what other processes wrote."""
 
 log = structlog.get_logger()
 
@@ -39,12 +47,18 @@ class NotReadyError(Exception):
     """There is no snapshot to answer from yet."""
 
 
+class ReadOnlyError(Exception):
+    """There is no journal to keep changes in."""
+
+
 @dataclass(slots=True)
 class _Held:
     """A searcher and how many use it: the searches under way and, while it is current, the live searcher."""
 
     directory: Path
     searcher: Searcher
+    changes: Changes | None
+    """None where the index root cannot be written to."""
     users: int = 1
 
 
@@ -75,6 +89,9 @@ class LiveSearcher:
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="search")
         self._lock = threading.Lock()
         self._held: _Held | None = None
+        self._journal: Journal | None = None
+        self._journal_version = 0
+        self._showing = threading.Lock()
         self._refused: Path | None = None
         self._refusals = 0
         self._retry_at = 0.0
@@ -83,15 +100,18 @@ class LiveSearcher:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Follow ``CURRENT`` while the context lasts, then let searches finish and close the snapshot."""
-        stopping = asyncio.Event()
-        watcher = asyncio.create_task(self._watch(stopping))
+        stopping = threading.Event()
+        follower = threading.Thread(target=self._follow, args=(stopping,), name="follower")
+        follower.start()
         try:
             yield
         finally:
             stopping.set()
-            await watcher
+            await asyncio.to_thread(follower.join)
             await asyncio.to_thread(self._pool.shutdown)
             self._replace(None)
+            if self._journal is not None:
+                self._journal.close()
 
     async def ask(self, question: Callable[[Searcher], _Answer]) -> _Answer:
         """What ``question`` gets from the current searcher, off the event loop.
@@ -106,6 +126,24 @@ class LiveSearcher:
 
         return await asyncio.get_running_loop().run_in_executor(self._pool, leased)
 
+    async def change(self, action: Callable[[Changes], _Answer]) -> _Answer:
+        """What ``action`` makes of the changes, off the event loop; when it returns, searches see what it did.
+
+        Raises:
+            NotReadyError: no snapshot is loaded yet.
+            ReadOnlyError: the index root cannot be written to.
+        """
+
+        def changed() -> _Answer:
+            with self._lease() as held:
+                if held.changes is None:
+                    raise ReadOnlyError("the index root cannot be written to, so there is no journal for changes")
+                answer = action(held.changes)
+            self.catch_up()
+            return answer
+
+        return await asyncio.get_running_loop().run_in_executor(self._pool, changed)
+
     @contextmanager
     def lease(self) -> Iterator[Searcher]:
         """The current searcher, which stays open until the context ends, whatever is published meanwhile.
@@ -113,13 +151,25 @@ class LiveSearcher:
         Raises:
             NotReadyError: no snapshot is loaded yet.
         """
+        with self._lease() as held:
+            yield held.searcher
+
+    def catch_up(self) -> None:
+        """Bring all that the journal holds to the current searcher."""
+        with self._showing:
+            held = self._held
+            if held is not None and held.changes is not None:
+                held.changes.catch_up()
+
+    @contextmanager
+    def _lease(self) -> Iterator[_Held]:
         with self._lock:
             held = self._held
             if held is None:
                 raise NotReadyError("no snapshot is loaded yet; `saddle reindex` publishes one")
             held.users += 1
         try:
-            yield held.searcher
+            yield held
         finally:
             self._release(held)
 
@@ -142,36 +192,73 @@ class LiveSearcher:
             return
         started = time.perf_counter()
         try:
-            searcher = self._open(directory)
+            held = self._open(directory)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with a new snapshot, the old one serves on
             self._refuse(directory, error)
             return
         self._refused = None
-        self._replace(_Held(directory, searcher))
+        self._replace(held)
+        searcher = held.searcher
         snapshot, model, products = searcher.snapshot_id, searcher.model_version, searcher.size
         self._metrics.snapshot_loaded(snapshot=snapshot, model=model, products=products)
         seconds = round(time.perf_counter() - started, 3)
         log.info("snapshot loaded", snapshot=snapshot, model=model, products=products, seconds=seconds)
 
-    async def _watch(self, stopping: asyncio.Event) -> None:
+    def _follow(self, stopping: threading.Event) -> None:
+        """Look at the journal often and at ``CURRENT`` now and then, until ``stopping`` is set."""
+        look_at = 0.0
         while not stopping.is_set():
-            await asyncio.to_thread(self.reload)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), self._reload_seconds)
+            if time.monotonic() >= look_at:
+                self.reload()
+                look_at = time.monotonic() + self._reload_seconds
+            self._look_at_journal()
+            stopping.wait(min(POLL_SECONDS, self._reload_seconds))
 
-    def _open(self, directory: Path) -> Searcher:
+    def _look_at_journal(self) -> None:
+        """Catch up if another process wrote; never raises."""
+        if self._journal is None:
+            return
+        try:
+            version = self._journal.version()
+            if version != self._journal_version:
+                self.catch_up()
+                self._journal_version = version
+        except Exception as error:
+            log.exception("changes not shown", exc_info=error)
+
+    def _open(self, directory: Path) -> _Held:
         searcher = self._open_searcher(directory)
         try:
+            journal = self._open_journal()
+            changes = None if journal is None else Changes(searcher, journal)
+            if changes is not None:
+                changes.catch_up()
             for query in _WARM_UP:
                 searcher.search(query, limit=10, offset=0)
         except BaseException:
             searcher.close()
             raise
-        return searcher
+        return _Held(directory, searcher, changes)
+
+    def _open_journal(self) -> Journal | None:
+        """The journal of the index root, opened once; None if the root is read-only and has none.
+
+        Raises:
+            JournalError: the file is no journal.
+        """
+        if self._journal is None:
+            try:
+                self._journal = Journal(self._root / JOURNAL)
+            except OSError as error:
+                log.warning("no live changes", reason=str(error))
+        return self._journal
 
     def _replace(self, held: _Held | None) -> None:
-        with self._lock:
-            replaced, self._held = self._held, held
+        with self._showing:
+            if held is not None and held.changes is not None:
+                held.changes.catch_up()
+            with self._lock:
+                replaced, self._held = self._held, held
         if replaced is not None:
             self._release(replaced)
 

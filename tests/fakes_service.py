@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import numpy as np
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from index.documents import UnknownProductError
@@ -19,14 +20,17 @@ from service.errors import PROBLEM_JSON
 from service.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
     from prometheus_client import CollectorRegistry
 
     from index.expression import Expression
     from index.filters import ColumnType
+    from index.journal import Change
     from index.results import Mode
+    from index.snapshot import JournalMark
 
 PRODUCTS = tuple(
     Product(
@@ -62,6 +66,9 @@ class FakeSearcher:
         if (directory / "broken").exists():
             raise RuntimeError(f"{directory} is broken")
         self.snapshot_id = directory.name
+        self.mark: JournalMark | None = None
+        self.types = dict(TYPES)
+        self.stored: dict[str, Product] = {product.product_id: product for product in PRODUCTS}
         self.closed = False
         self.asked: list[tuple[str | Expression, Mode]] = []
         self.refinements: list[Refinement] = []
@@ -96,8 +103,7 @@ class FakeSearcher:
         """The first products, if there is one of that id."""
         refinement.check(TYPES)
         self.refinements.append(refinement)
-        if product_id not in {product.product_id for product in PRODUCTS}:
-            raise UnknownProductError(f"snapshot {self.snapshot_id} has no product {product_id!r}")
+        self.find(product_id)
         return self._page("hyperboloid", limit, offset, refinement)
 
     def _page(self, mode: Mode, limit: int, offset: int, refinement: Refinement) -> SearchResult:
@@ -115,6 +121,25 @@ class FakeSearcher:
             model=self.model_version,
             timings=FAKE_TIMINGS,
         )
+
+    def find(self, product_id: str) -> tuple[Product, NDArray[np.float32]]:
+        """A product of those stored, and no point."""
+        if product_id not in self.stored:
+            raise UnknownProductError(f"there is no product {product_id!r}")
+        return self.stored[product_id], np.zeros(2, dtype=np.float32)
+
+    def encode(self, products: Sequence[Product]) -> NDArray[np.float32]:
+        """Points that say nothing."""
+        return np.zeros((len(products), 2), dtype=np.float32)
+
+    def apply(self, changes: Sequence[Change]) -> None:
+        """Store and delete."""
+        assert not self.closed, "changed after it was closed"
+        for change in changes:
+            if change.product is None:
+                self.stored.pop(change.product_id, None)
+            else:
+                self.stored[change.product_id] = change.product
 
     def close(self) -> None:
         """Note that it was closed, which must happen only once."""

@@ -110,7 +110,8 @@ def _train(directory: Path, minutes: float) -> None:
 
 
 def _reindex(directory: Path) -> None:
-    from index.snapshot import SnapshotError, current, read_manifest
+    from index.root import current
+    from index.snapshot import SnapshotError, read_manifest
     from model.bundle import load_manifest
     from model.catalog import fingerprint
 

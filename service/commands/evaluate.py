@@ -42,25 +42,20 @@ def evaluate(
     from rich.console import Console
     from rich.progress import Progress
 
+    from index.changes import opened
     from index.evaluate import PROTOCOLS
     from index.evaluate import evaluate as measure
-    from index.search import Searcher
-    from index.snapshot import current
 
     judged, rejected = _read(judgments, split)
-    searcher = Searcher.open(current(index))
-    try:
-        with Progress(console=Console(stderr=True)) as progress:
-            task = progress.add_task("Evaluating queries", total=None)
-            found = measure(
-                searcher,
-                judged,
-                protocols=PROTOCOLS if protocol == "both" else (protocol,),
-                mode=mode,
-                on_progress=lambda done, total: progress.update(task, completed=done, total=total),
-            )
-    finally:
-        searcher.close()
+    with opened(index) as searcher, Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task("Evaluating queries", total=None)
+        found = measure(
+            searcher,
+            judged,
+            protocols=PROTOCOLS if protocol == "both" else (protocol,),
+            mode=mode,
+            on_progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
     if as_json:
         _print_json(found, split, rejected)
     else:

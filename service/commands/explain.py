@@ -28,16 +28,12 @@ def explain(
     from rich.console import Console
     from rich.text import Text
 
+    from index.changes import opened
     from index.explain import explain as explained
-    from index.search import Searcher
-    from index.snapshot import current
     from service import drawing
 
-    searcher = Searcher.open(current(index))
-    try:
+    with opened(index) as searcher:
         explanation = explained(searcher, query, product_id)
-    finally:
-        searcher.close()
     if svg is not None:
         svg.write_text(drawing.svg(explanation), encoding="utf-8")
     if as_json:

@@ -49,11 +49,10 @@ def search(
       saddle search drill --filter 'category_path UNDER "Tools"' --facet brand
       saddle search drill --sort=-price
     """
+    from index.changes import opened
     from index.explain import explain as explained
     from index.filter_syntax import parse as parse_filter
     from index.refinement import Refinement, Sort
-    from index.search import Searcher
-    from index.snapshot import current
     from service.listing import print_json, print_table, timed
 
     if explain and operators:
@@ -67,14 +66,11 @@ def search(
         facets=tuple(facet or ()),
     )
     explanation = None
-    searcher = Searcher.open(current(index))
-    try:
+    with opened(index) as searcher:
         result, took_ms = timed(lambda: searcher.search(sought, mode=mode, limit=limit, refinement=refinement))
         if explain and result.hits:
             first = result.hits[0].product.product_id
             explanation = explained(searcher, query, first)
-    finally:
-        searcher.close()
     if as_json:
         asked = {"query": query, **({"explanation": asdict(explanation)} if explanation else {})}
         print_json(asked, result, took_ms)

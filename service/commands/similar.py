@@ -20,15 +20,11 @@ def similar(
       saddle similar p17 --index var/index
       saddle similar p17 --index var/index --limit 3 --json
     """
-    from index.search import Searcher
-    from index.snapshot import current
+    from index.changes import opened
     from service.listing import print_json, print_table, timed
 
-    searcher = Searcher.open(current(index))
-    try:
+    with opened(index) as searcher:
         result, took_ms = timed(lambda: searcher.similar(product_id, limit=limit))
-    finally:
-        searcher.close()
     if as_json:
         print_json({"product_id": product_id}, result, took_ms)
     else:

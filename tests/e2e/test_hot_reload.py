@@ -14,7 +14,7 @@ import pytest
 from fakes import shop_titles, write_bundle, write_catalog
 
 from index.build import build
-from index.snapshot import activate
+from index.root import activate
 
 CLIENTS = 20
 

@@ -16,7 +16,8 @@ from index.exact import scan
 from index.fusion import FEWEST_QUERIES, Fusion
 from index.learning import read_dev_judgments
 from index.lexical import LexicalIndex, LexicalWriter
-from index.snapshot import Snapshot, current
+from index.root import current
+from index.snapshot import Snapshot
 from model.bundle import BundleError
 from model.catalog import CatalogError, Rejects, fingerprint, read_products, searchable_text, split_of
 from model.runtime import TextEncoder
@@ -253,7 +254,8 @@ _KILLED_AT_EVERY_STEP = """
 import itertools, json, os, signal, sys
 from pathlib import Path
 from index.build import build
-from index.snapshot import Snapshot, current
+from index.root import current
+from index.snapshot import Snapshot
 
 root, bundle_dir, catalog = map(Path, sys.argv[1:])
 EVENTS = {"open", "os.mkdir", "os.link", "os.rename", "os.remove", "os.rmdir"}

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from fakes import shop_titles, write_bundle
 
-from index.build import build
+from index.build import BuildError, build
 from index.changes import Changes, UnsuitableProductError
 from index.journal import JOURNAL, Journal
+from index.root import current, prune
 from index.search import Searcher, UnknownProductError
-from index.snapshot import current
 from model.catalog import Product
 from model.runtime import EmptyTextError
 
@@ -123,6 +123,16 @@ def test_going_back_to_an_older_snapshot_shows_all_that_came_after_it(root):
         old = Searcher.open(first)
         Changes(old, journal).catch_up()
         assert old.find("new")[0] == NEW
+
+
+def test_a_catalogue_older_than_what_was_pruned_is_refused(root):
+    _, changes = root.open()
+    store(changes, NEW)
+    root.build(as_of=time.time() + 1)
+    prune(root.path, keep=1)
+    with pytest.raises(BuildError, match=r"live changes until .* were pruned: give a newer catalogue"):
+        root.build()
+    assert root.build(as_of=time.time() + 2).products == 100
 
 
 def test_another_model_encodes_the_changes_again_and_the_journal_keeps_that(root):

@@ -7,7 +7,7 @@ import typer
 from fakes import shop_titles, write_bundle, write_catalog
 from typer.testing import CliRunner
 
-from index.snapshot import current
+from index.root import current
 from model.catalog import split_of
 from service.commands import CommandError
 from service.commands.evaluate import evaluate

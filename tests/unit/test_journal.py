@@ -79,9 +79,11 @@ def test_an_empty_change_is_none(journal):
 
 def test_pruned_changes_are_gone_with_their_points_and_numbers_go_on(journal, tmp_path):
     journal.append([upsert(i) for i in range(5)], model="m")
-    assert journal.prune(3) == 3
+    assert journal.prune(5, before=1.0) == 0
+    assert journal.prune(3, before=time.time()) == 3
     assert [entry.sequence for entry in journal.since(0)] == [4, 5]
-    assert journal.prune(5) == 2
+    assert journal.prune(5, before=time.time()) == 2
+    assert journal.pruned_before() == pytest.approx(time.time(), abs=60)
     assert journal.last() == 5
     assert journal.append([upsert(9)], model="m") == 6
     with sqlite3.connect(tmp_path / JOURNAL) as raw:

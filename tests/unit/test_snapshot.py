@@ -1,21 +1,26 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 from fakes import hierarchical_points, shop_titles, write_bundle
 
+from index import root as index_root
 from index import snapshot
 from index.candidates import CandidateIndex
+from index.column_files import COLUMNS, ColumnsWriter
 from index.documents import Documents, DocumentWriter
 from index.fusion import Fusion
-from index.lexical import FILES, LEXICAL, LexicalIndex, LexicalWriter
+from index.journal import JOURNAL, Change, Journal
+from index.lexical import LEXICAL, LexicalIndex, LexicalWriter
 from index.points import PointsWriter, load_points
-from index.snapshot import CandidateSettings, Contents, RejectSummary, Snapshot, SnapshotError
+from index.snapshot import CandidateSettings, Contents, JournalMark, RejectSummary, Snapshot, SnapshotError
 from model.catalog import Product
 
 TITLES = shop_titles(60)
@@ -35,7 +40,7 @@ PRODUCTS = [
 FUSION = Fusion(
     method="weighted", distance_weight=11.0, lexical_weight=0.6, queries=9, metrics={"hybrid": {"nDCG@10": 0.4}}
 )
-PAYLOAD = [snapshot.POINTS, snapshot.CANDIDATES, "products.arrow", "ids.npy", *(f"{LEXICAL}/{name}" for name in FILES)]
+PAYLOAD = list(snapshot.PAYLOAD)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +50,7 @@ def bundle_dir(tmp_path_factory):
     return directory
 
 
-def fill(draft, bundle_dir):
+def fill(draft, bundle_dir, *, as_of=0.0, mark=None):
     points = hierarchical_points(len(PRODUCTS), 8)
     with PointsWriter(draft / snapshot.POINTS, dim=8) as writer:
         writer.append(points[:25])
@@ -54,10 +59,13 @@ def fill(draft, bundle_dir):
         documents.append(PRODUCTS[:25])
         documents.append(PRODUCTS[25:])
     CandidateIndex.build(points, c=1.0, backend="flat").save(draft / snapshot.CANDIDATES)
+    columns = ColumnsWriter()
+    columns.append(PRODUCTS)
+    columns.save(draft / COLUMNS)
     terms = LexicalWriter()
     terms.append(TITLES)
     terms.save(draft / LEXICAL)
-    snapshot.adopt_encoder(bundle_dir, draft)
+    index_root.adopt_encoder(bundle_dir, draft)
     manifest = json.loads((bundle_dir / "manifest.json").read_text())
     return Contents(
         model=manifest["version"],
@@ -75,13 +83,15 @@ def fill(draft, bundle_dir):
         ),
         fusion=FUSION,
         catalog="sha256:0123456789ab",
+        as_of=as_of,
+        journal=mark,
         rejects=RejectSummary(count=1, reasons={"empty title": 1}),
     )
 
 
-def publish(root, bundle_dir):
-    with snapshot.drafting(root) as draft:
-        return snapshot.publish(root, draft, fill(draft, bundle_dir))
+def publish(root, bundle_dir, **parts):
+    with index_root.drafting(root) as draft:
+        return index_root.publish(root, draft, fill(draft, bundle_dir, **parts))
 
 
 @pytest.fixture
@@ -91,7 +101,7 @@ def published(tmp_path, bundle_dir):
 
 def test_a_published_snapshot_is_current_and_opens_whole(published, tmp_path):
     root = tmp_path / "index"
-    assert snapshot.current(root) == published
+    assert index_root.current(root) == published
     opened = Snapshot.open(published)
     np.testing.assert_array_equal(opened.points, hierarchical_points(len(PRODUCTS), 8))
     assert [opened.documents.product(row) for row in range(len(PRODUCTS))] == PRODUCTS
@@ -183,7 +193,7 @@ def test_a_manifest_that_promises_other_numbers_is_refused(published):
     with pytest.raises(SnapshotError, match=r"61 products.*60"):
         Snapshot.open(published)
     path.write_text(json.dumps({**manifest, "model": None}))
-    with pytest.raises(SnapshotError, match="not a manifest of snapshot format 2"):
+    with pytest.raises(SnapshotError, match="not a manifest of snapshot format 3"):
         Snapshot.open(published)
     path.write_text(json.dumps({**manifest, "files": {}}))
     with pytest.raises(SnapshotError, match=r"does not list candidates\.faiss"):
@@ -197,8 +207,8 @@ def test_a_snapshot_of_an_older_release_is_refused_with_what_to_do(published):
     path = published / snapshot.MANIFEST
     manifest = json.loads(path.read_text())
     del manifest["fusion"]
-    path.write_text(json.dumps({**manifest, "format": 1}))
-    with pytest.raises(SnapshotError, match=r"snapshot format 1, .* reads format 2; `saddle reindex` makes a new one"):
+    path.write_text(json.dumps({**manifest, "format": 2}))
+    with pytest.raises(SnapshotError, match=r"snapshot format 2, .* reads format 3; `saddle reindex` makes a new one"):
         Snapshot.open(published)
 
 
@@ -207,25 +217,25 @@ def test_current_must_name_a_snapshot(tmp_path, name):
     (tmp_path / "snapshots").mkdir()
     (tmp_path / "CURRENT").write_text(name + "\n")
     with pytest.raises(SnapshotError, match=f"names the snapshot '{name}'"):
-        snapshot.current(tmp_path)
+        index_root.current(tmp_path)
 
 
 def test_an_empty_root_has_no_current_snapshot(tmp_path):
     with pytest.raises(SnapshotError, match="saddle reindex"):
-        snapshot.current(tmp_path / "nowhere")
+        index_root.current(tmp_path / "nowhere")
 
 
 def test_a_draft_that_fails_leaves_nothing_and_the_snapshot_before_current(published, tmp_path, bundle_dir):
     root = tmp_path / "index"
 
     def fail():
-        with snapshot.drafting(root) as draft:
+        with index_root.drafting(root) as draft:
             fill(draft, bundle_dir)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         fail()
-    assert snapshot.current(root) == published
+    assert index_root.current(root) == published
     assert {path.name for path in root.iterdir()} == {".lock", "CURRENT", "snapshots"}
     assert [path.name for path in (root / "snapshots").iterdir()] == [published.name]
 
@@ -234,10 +244,12 @@ def test_what_a_dead_build_left_is_removed_by_the_next(published, tmp_path, bund
     root = tmp_path / "index"
     (root / ".unfinished-1" / "encoder").mkdir(parents=True)
     (root / ".unfinished-1" / "points.npy").write_bytes(b"half")
-    (root / ".unfinished-CURRENT-1").write_text("half")
+    (root / ".current-dead").write_text("half")
+    os.utime(root / ".current-dead", (1.0, 1.0))
+    (root / ".current-alive").write_text("half")
     place = publish(root, bundle_dir)
-    assert {path.name for path in root.iterdir()} == {".lock", "CURRENT", "snapshots"}
-    assert snapshot.current(root) == place
+    assert {path.name for path in root.iterdir()} == {".lock", ".current-alive", "CURRENT", "snapshots"}
+    assert index_root.current(root) == place
     assert Snapshot.open(published).manifest.id == published.name
 
 
@@ -247,8 +259,8 @@ def test_two_snapshots_of_one_second_have_two_ids(tmp_path, bundle_dir):
 
 
 def test_a_second_build_in_the_same_root_is_refused(tmp_path):
-    second = "import sys, pathlib; from index.snapshot import drafting\nwith drafting(pathlib.Path(sys.argv[1])): pass"
-    with snapshot.drafting(tmp_path):
+    second = "import sys, pathlib; from index.root import drafting\nwith drafting(pathlib.Path(sys.argv[1])): pass"
+    with index_root.drafting(tmp_path):
         refused = subprocess.run(
             [sys.executable, "-c", second, str(tmp_path)], capture_output=True, text=True, check=False
         )
@@ -259,9 +271,76 @@ def test_a_second_build_in_the_same_root_is_refused(tmp_path):
 def test_activating_brings_an_older_snapshot_back(published, tmp_path, bundle_dir):
     root = tmp_path / "index"
     publish(root, bundle_dir)
-    assert snapshot.current(root) != published
-    snapshot.activate(root, published.name)
-    assert snapshot.current(root) == published
+    assert index_root.current(root) != published
+    index_root.activate(root, published.name)
+    assert index_root.current(root) == published
+    assert {path.name for path in root.iterdir()} == {".lock", "CURRENT", "snapshots"}
+
+
+def test_snapshots_are_listed_newest_first_and_rolled_back_one_by_one(tmp_path, bundle_dir):
+    places = [publish(tmp_path, bundle_dir) for _ in range(3)]
+    names = [place.name for place in reversed(places)]
+    (tmp_path / "snapshots" / "stray").mkdir()
+    assert [manifest.id for manifest in index_root.listed(tmp_path)] == names
+    assert [index_root.roll_back(tmp_path) for _ in range(2)] == names[1:]
+    assert index_root.current(tmp_path) == places[0]
+    with pytest.raises(index_root.UnknownSnapshotError, match="is the oldest snapshot"):
+        index_root.roll_back(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["nope", "..", "", "a/b"])
+def test_a_snapshot_that_is_not_there_is_not_activated_and_those_that_are_are_named(tmp_path, bundle_dir, name):
+    place = publish(tmp_path, bundle_dir)
+    with pytest.raises(index_root.UnknownSnapshotError, match=place.name):
+        index_root.activate(tmp_path, name)
+    assert index_root.current(tmp_path) == place
+
+
+def test_a_damaged_snapshot_is_not_activated(tmp_path, bundle_dir):
+    first, second = publish(tmp_path, bundle_dir), publish(tmp_path, bundle_dir)
+    (first / snapshot.POINTS).unlink()
+    with pytest.raises(SnapshotError, match=snapshot.POINTS):
+        index_root.activate(tmp_path, first.name)
+    assert index_root.current(tmp_path) == second
+
+
+def test_pruning_keeps_the_newest_and_the_current_one(tmp_path, bundle_dir):
+    places = [publish(tmp_path, bundle_dir) for _ in range(4)]
+    index_root.activate(tmp_path, places[0].name)
+    opened = Snapshot.open(places[1])
+    assert index_root.prune(tmp_path, keep=2) == [places[1].name]
+    assert [manifest.id for manifest in index_root.listed(tmp_path)] == [places[i].name for i in (3, 2, 0)]
+    assert opened.documents.product(3) == PRODUCTS[3]
+    assert index_root.prune(tmp_path, keep=0) == [places[3].name, places[2].name]
+    assert index_root.current(tmp_path) == places[0]
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", "CURRENT", "snapshots"}
+
+
+def test_pruning_leaves_in_the_journal_what_a_kept_snapshot_lacks(tmp_path, bundle_dir):
+    with Journal(tmp_path / JOURNAL) as journal:
+        journal.append([Change(f"p{i}", None) for i in range(5)], model="m")
+        for as_of, sequence in ((1.0, 1), (time.time() + 9, 2), (time.time() + 9, 4)):
+            publish(tmp_path, bundle_dir, as_of=as_of, mark=JournalMark(id=journal.id, sequence=sequence))
+        index_root.prune(tmp_path, keep=3)  # the first has a catalogue older than the changes
+        assert [entry.sequence for entry in journal.since(0)] == [1, 2, 3, 4, 5]
+        index_root.prune(tmp_path, keep=2)
+        assert [entry.sequence for entry in journal.since(0)] == [3, 4, 5]
+        index_root.prune(tmp_path, keep=1)
+        assert [entry.sequence for entry in journal.since(0)] == [5]
+
+
+def test_pruning_leaves_a_journal_alone_that_a_kept_snapshot_knows_nothing_of(tmp_path, bundle_dir):
+    with Journal(tmp_path / JOURNAL) as journal:
+        journal.append([Change("p1", None)], model="m")
+        publish(tmp_path, bundle_dir, as_of=time.time() + 9, mark=JournalMark(id="another", sequence=9))
+        index_root.prune(tmp_path, keep=1)
+        assert len(journal.since(0)) == 1
+
+
+def test_nothing_is_pruned_while_a_build_writes(tmp_path, bundle_dir):
+    publish(tmp_path, bundle_dir)
+    with index_root.drafting(tmp_path), pytest.raises(SnapshotError, match="another build is writing"):
+        index_root.prune(tmp_path, keep=1)
 
 
 def test_points_written_in_parts_are_one_ordinary_array(tmp_path):

@@ -1,0 +1,225 @@
+"""Index roots: where snapshots lie, which of them is current, and how one comes and goes.
+
+A root holds ``snapshots/<id>/`` and ``CURRENT``, a file with one id. A snapshot is written under a hidden name in the
+same root and renamed once it is complete and on disk; then ``CURRENT`` is replaced. One that is pruned gets a hidden
+name first. So whoever reads the root sees whole snapshots only, whatever happens to the process that writes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from index.journal import JOURNAL, Journal
+from index.snapshot import (
+    ENCODER,
+    MANIFEST,
+    PAYLOAD,
+    Contents,
+    Manifest,
+    Snapshot,
+    SnapshotError,
+    read_manifest,
+    recorded,
+)
+from model import bundle
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SNAPSHOTS = "snapshots"
+CURRENT = "CURRENT"
+_LOCK = ".lock"
+_UNFINISHED = ".unfinished-"
+_POINTING = ".current-"
+_STALE_SECONDS = 60.0
+
+
+class UnknownSnapshotError(SnapshotError):
+    """A snapshot that is not there."""
+
+
+def current(root: Path) -> Path:
+    """The directory of the current snapshot of an index root.
+
+    Raises:
+        SnapshotError: nothing was ever published there, or ``CURRENT`` names a snapshot that is not there.
+    """
+    try:
+        name = (root / CURRENT).read_text(encoding="utf-8").strip()
+    except FileNotFoundError as error:
+        raise SnapshotError(f"{root} holds no index: it has no {CURRENT}; `saddle reindex` makes one") from error
+    directory = root / SNAPSHOTS / name
+    if name in {"", ".", ".."} or "/" in name or not directory.is_dir():
+        raise SnapshotError(f"{root / CURRENT} names the snapshot {name!r}, which is not in {root / SNAPSHOTS}")
+    return directory
+
+
+@contextmanager
+def drafting(root: Path) -> Iterator[Path]:
+    """An empty hidden directory in ``root`` to write a snapshot in, for :func:`publish` to bring to light.
+
+    One process at a time drafts in a root. What is not published is removed, also what dead processes left.
+
+    Raises:
+        SnapshotError: another process is drafting there.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    with _locked(root):
+        _sweep(root)
+        try:
+            draft = root / f"{_UNFINISHED}{os.getpid()}"
+            draft.mkdir()
+            yield draft
+        finally:
+            _sweep(root)
+
+
+def publish(root: Path, draft: Path, contents: Contents) -> Path:
+    """Seal a complete ``draft`` with its manifest, move it to its place, make it current; return it."""
+    created = datetime.now(UTC)
+    files = {name: recorded(draft / name) for name in PAYLOAD}
+    identity = hashlib.sha256(
+        "".join((created.isoformat(), contents.model, *(r.sha256 for r in files.values()))).encode()
+    )
+    manifest = Manifest(
+        **contents.model_dump(),
+        id=f"{created:%Y%m%dT%H%M%S}-{identity.hexdigest()[:6]}",
+        created=created.isoformat(timespec="microseconds"),
+        files=files,
+    )
+    (draft / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    for path in (*draft.rglob("*"), draft):
+        _sync(path)
+    place = root / SNAPSHOTS / manifest.id
+    place.parent.mkdir(exist_ok=True)
+    draft.rename(place)
+    _sync(place.parent)
+    _point_at(root, manifest.id)
+    return place
+
+
+def listed(root: Path) -> list[Manifest]:
+    """The snapshots of an index root that can be read, the newest first."""
+    found = []
+    for directory in (root / SNAPSHOTS).iterdir() if (root / SNAPSHOTS).is_dir() else ():
+        with suppress(SnapshotError):
+            found.append(read_manifest(directory))
+    return sorted(found, key=lambda manifest: manifest.created, reverse=True)
+
+
+def activate(root: Path, snapshot_id: str) -> None:
+    """Make a published snapshot the current one, if it is sound, in one step and durably.
+
+    Raises:
+        UnknownSnapshotError: there is none of that id.
+        SnapshotError: it is damaged.
+    """
+    if snapshot_id in {"", ".", ".."} or "/" in snapshot_id or not (root / SNAPSHOTS / snapshot_id).is_dir():
+        have = ", ".join(manifest.id for manifest in listed(root)) or "none"
+        raise UnknownSnapshotError(f"there is no snapshot {snapshot_id!r} in {root}; there are: {have}")
+    Snapshot.open(root / SNAPSHOTS / snapshot_id).documents.close()
+    _point_at(root, snapshot_id)
+
+
+def roll_back(root: Path) -> str:
+    """Make the newest snapshot that is older than the current one current; return its id.
+
+    Raises:
+        UnknownSnapshotError: there is none.
+        SnapshotError: nothing is current, or the older one is damaged.
+    """
+    now = read_manifest(current(root))
+    older = [manifest.id for manifest in listed(root) if manifest.created < now.created]
+    if not older:
+        raise UnknownSnapshotError(f"{now.id} is the oldest snapshot in {root}: there is none to go back to")
+    activate(root, older[0])
+    return older[0]
+
+
+def prune(root: Path, *, keep: int) -> list[str]:
+    """Remove all snapshots but the current one and the ``keep`` newest; return the ids of those removed.
+
+    The journal loses the changes that all that are left hold. Services go on with what they serve: a file that is
+    open stays until it is closed.
+
+    Raises:
+        SnapshotError: a build is writing to ``root``, or nothing is current.
+    """
+    with _locked(root):
+        now = current(root).name
+        found = listed(root)
+        kept = [manifest for place, manifest in enumerate(found) if place < keep or manifest.id == now]
+        removed = [manifest.id for manifest in found if manifest not in kept]
+        for snapshot_id in removed:
+            hidden = root / f"{_UNFINISHED}{snapshot_id}"
+            (root / SNAPSHOTS / snapshot_id).rename(hidden)
+        _sweep(root)
+        if (root / JOURNAL).is_file():
+            with Journal(root / JOURNAL) as journal:
+                marks = [manifest.journal for manifest in kept]
+                if all(mark is not None and mark.id == journal.id for mark in marks):
+                    journal.prune(
+                        min(mark.sequence for mark in marks if mark is not None),
+                        before=min(manifest.as_of for manifest in kept),
+                    )
+        return removed
+
+
+def _point_at(root: Path, snapshot_id: str) -> None:
+    with tempfile.NamedTemporaryFile("w", dir=root, prefix=_POINTING, delete=False, encoding="utf-8") as beside:
+        beside.write(snapshot_id + "\n")
+        beside.flush()
+        os.fsync(beside.fileno())
+        os.fchmod(beside.fileno(), 0o644)
+    Path(beside.name).replace(root / CURRENT)
+    _sync(root)
+
+
+@contextmanager
+def _locked(root: Path) -> Iterator[None]:
+    with (root / _LOCK).open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise SnapshotError(
+                f"another build is writing to {root}; wait for it to end, or give this one another directory"
+            ) from error
+        yield
+
+
+def adopt_encoder(bundle_dir: Path, draft: Path) -> None:
+    """Put an encoder bundle into a draft: by hard links where the file system allows it, else by copying."""
+    target = draft / ENCODER
+    target.mkdir()
+    for name in bundle.FILES:
+        try:
+            (target / name).hardlink_to(bundle_dir / name)
+        except OSError:
+            shutil.copyfile(bundle_dir / name, target / name)
+
+
+def _sweep(root: Path) -> None:
+    """Remove what no living process is writing; the caller holds the root's lock."""
+    for path in root.glob(f"{_UNFINISHED}*"):
+        shutil.rmtree(path)
+    for path in root.glob(f"{_POINTING}*"):  # no lock guards these, but none is needed for long
+        if time.time() - path.stat().st_mtime > _STALE_SECONDS:
+            path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Have the kernel put a file, or a directory's names, on disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

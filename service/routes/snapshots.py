@@ -1,0 +1,86 @@
+"""``/v1/snapshots``: the snapshots of the index root, and which of them is answered from."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path as FilePath
+from typing import Annotated
+
+from fastapi import APIRouter, HTTPException, Path, Request
+
+from index.root import UnknownSnapshotError, activate, current, listed, roll_back
+from index.snapshot import SnapshotError
+from service.errors import responses
+from service.live import LiveSearcher, NotReadyError
+from service.schemas_products import ActivatedResponse, SnapshotBody, SnapshotsResponse
+
+_CHANGE = responses(404, 409, 500, 503)
+
+
+def routes(live: LiveSearcher, root: FilePath) -> APIRouter:
+    """The routes that list and change snapshots in ``root``, which ``live`` answers from."""
+    router = APIRouter(tags=["operations"])
+
+    @router.get("/v1/snapshots", summary="List snapshots", responses=responses(500))
+    async def listing(request: Request) -> SnapshotsResponse:
+        """The snapshots that there are, the newest first."""
+        try:
+            with live.lease() as searcher:
+                serving = searcher.snapshot_id
+        except NotReadyError:
+            serving = None
+        return SnapshotsResponse(
+            snapshots=await asyncio.to_thread(_bodies, root),
+            serving=serving,
+            request_id=request.state.request_id,
+        )
+
+    @router.post("/v1/snapshots/rollback", summary="Go back to the snapshot before", responses=_CHANGE)
+    async def back(request: Request) -> ActivatedResponse:
+        """Answer from the newest snapshot that is older than the current one; live changes since are kept."""
+        return await made_current(None, request)
+
+    @router.post("/v1/snapshots/{snapshot_id}/activate", summary="Answer from a snapshot", responses=_CHANGE)
+    async def activated(
+        snapshot_id: Annotated[str, Path(max_length=64, description="A snapshot's id.")], request: Request
+    ) -> ActivatedResponse:
+        """Check a snapshot, make it current and answer from it; live changes since it was built are kept."""
+        return await made_current(snapshot_id, request)
+
+    async def made_current(snapshot_id: str | None, request: Request) -> ActivatedResponse:
+        def switched() -> str:
+            name = snapshot_id
+            if name is None:
+                name = roll_back(root)
+            else:
+                activate(root, name)
+            live.reload()
+            return name
+
+        try:
+            name = await asyncio.to_thread(switched)
+        except UnknownSnapshotError as error:
+            raise HTTPException(404, str(error)) from error
+        except SnapshotError as error:
+            raise HTTPException(409, str(error)) from error
+        return ActivatedResponse(snapshot=name, request_id=request.state.request_id)
+
+    return router
+
+
+def _bodies(root: FilePath) -> list[SnapshotBody]:
+    try:
+        now = current(root).name
+    except SnapshotError:
+        now = ""
+    return [
+        SnapshotBody(
+            id=manifest.id,
+            created=manifest.created,
+            model=manifest.model,
+            products=manifest.products,
+            bytes=manifest.bytes,
+            current=manifest.id == now,
+        )
+        for manifest in listed(root)
+    ]
