@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 DEMO ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench compare clean
+.PHONY: help setup demo test check format bench soak compare clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ format: $(READY) ## Format the code
 bench: $(READY) ## Measure on Home Depot, three seeds (DATA=folder with products.csv.gz and judgments.csv.gz)
 	@test -n "$(DATA)" || { echo "make bench needs DATA=folder with products.csv.gz and judgments.csv.gz; see docs/benchmarks.md"; exit 2; }
 	$(BIN)/python -m benchmarks.homedepot --data $(DATA) --out benchmarks/homedepot.json
+
+soak: $(READY) ## Kill -9 a busy service 200 times and look for lost changes (half an hour)
+	$(BIN)/python -m benchmarks.survival --rounds 200 --out benchmarks/survival.json
 
 compare: $(READY) ## Measure ANTHEM beside its twins and other systems (DATA=folder with homedepot/ and flipkart/)
 	@test -n "$(DATA)" || { echo "make compare needs DATA=folder with homedepot/ and flipkart/; see docs/benchmarks.md"; exit 2; }

@@ -162,10 +162,10 @@ def test_two_services_on_one_root_show_each_others_changes(root, client):
         while other.get("/readyz").status_code != 200:
             time.sleep(0.01)
         waits = []
-        for i in range(10):
-            client.request("PUT", f"/v1/products/n{i}", json={"title": f"zyxo{i} thing"})
+        for letter in "abcdefghij":
+            client.request("PUT", f"/v1/products/{letter}", json={"title": f"zyxo{letter * 3} thing"})
             acknowledged = time.perf_counter()
-            while found(other, f"zyxo{i}") != [f"n{i}"]:
+            while found(other, f"zyxo{letter * 3}") != [letter]:
                 assert time.perf_counter() - acknowledged < 5
             waits.append(time.perf_counter() - acknowledged)
         assert sorted(waits)[5] < 1.0, waits
