@@ -64,7 +64,7 @@ class Survival:
         self, root: Path, *, model: Path, catalog: Path, seed: int, say: Callable[[str], None] = lambda _: None
     ) -> None:
         self._root, self._model, self._catalog = root, model, catalog
-        self._chance = random.Random(seed)  # noqa: S311 - moments and products, not secrets
+        self._chance = random.Random(seed)
         self._say = say
         self.ledger = Ledger()
 
@@ -150,7 +150,7 @@ class Survival:
 
     def _write(self, writer: int, url: httpx.URL, stop: threading.Event, seed: float) -> None:
         """Store and delete products of this writer's own until the service is gone."""
-        chance = random.Random(seed)  # noqa: S311 - as above
+        chance = random.Random(seed)
         with httpx.Client(base_url=url, timeout=30) as client:
             while not stop.is_set():
                 product_id = f"w{writer}-{chance.randrange(30)}"
@@ -171,7 +171,7 @@ class Survival:
 
     def _switch(self, url: httpx.URL, stop: threading.Event, seed: float) -> None:
         """Go back and forth between snapshots until the service is gone."""
-        chance = random.Random(seed)  # noqa: S311 - as above
+        chance = random.Random(seed)
         with httpx.Client(base_url=url, timeout=30) as client, contextlib.suppress(httpx.HTTPError):
             while not stop.is_set():
                 have = client.get("/v1/snapshots").json()["snapshots"]

@@ -21,6 +21,13 @@ _SEEDS = 4
 _ROUNDING = 1.0 + 1e-5
 
 
+def heights(points: NDArray[np.float32], *, c: float) -> NDArray[np.float32]:
+    """What a scan needs of ``points`` (N, d) beside them: time components (N), or squared norms at c = 0."""
+    if c == 0:
+        return np.asarray(np.einsum("nd,nd->n", points, points))
+    return np.asarray(lorentz.time(points, c=c))
+
+
 def scan(
     points: NDArray[np.float32],
     region: Region,
@@ -29,48 +36,78 @@ def scan(
     gamma: float,
     count: int,
     among: NDArray[np.int64] | None = None,
+    known: NDArray[np.float32] | None = None,
 ) -> Ranking:
     """The ``count`` ≥ 1 rows of ``points`` (N, d) nearest to ``region`` by containment, or of the rows ``among`` them.
 
-    A row is passed over only if it cannot be one of them: d_out + γ·d_in ≥ γ·(d_out + d_in) ≥ γ·dist(x, m), and the
-    last is one matrix product for all rows and each of the region's centres. Memory is a few numbers a row and
-    ``BLOCK`` whole rows.
+    A row is passed over only if it cannot be one of them: d_out + γ·d_in ≥ γ·(d_out + d_in) ≥ γ·dist(x, m), and what
+    the last is monotone in is one matrix product for all rows and each of the region's centres. ``known`` are the
+    :func:`heights` of all points, computed if they are not given. Memory is a few numbers a row and ``BLOCK`` rows.
     """
-    lower = gamma * _lower_bounds(points, region, among, c=c)
-    seeds = min(len(lower), _SEEDS * count)
-    places = np.argpartition(lower, seeds - 1) if seeds else np.empty(0, dtype=np.int64)
-    by_bound, lower = (places if among is None else among[places]), lower[places]
-    best = rerank(points, by_bound[:seeds], region, c=c, gamma=gamma).head(count)
-    for start in range(seeds, len(by_bound), BLOCK):
-        block = slice(start, start + BLOCK)
-        able = by_bound[block][lower[block] <= best.distances[-1] * _ROUNDING]
-        if len(able):
-            best = best.merge(rerank(points, able, region, c=c, gamma=gamma)).head(count)
+    bounds = _bounds(points, region, among, known, c=c)
+    seeds = min(len(bounds), _SEEDS * count)
+    first = np.argpartition(bounds, seeds - 1)[:seeds] if seeds else np.empty(0, dtype=np.int64)
+
+    def ranked(places: NDArray[np.int64]) -> Ranking:
+        return rerank(points, places if among is None else among[places], region, c=c, gamma=gamma)
+
+    best = ranked(first).head(count)
+    bounds[first] = np.inf
+    able = np.flatnonzero(bounds <= _bound_at(best, c=c, gamma=gamma)) if seeds < len(bounds) else first[:0]
+    able = able[np.argsort(bounds[able])]
+    for start in range(0, len(able), BLOCK):
+        block = able[start : start + BLOCK]
+        block = block[bounds[block] <= _bound_at(best, c=c, gamma=gamma)]
+        if not len(block):
+            break
+        best = best.merge(ranked(block)).head(count)
     return best
 
 
-def _lower_bounds(
-    points: NDArray[np.float32], region: Region, among: NDArray[np.int64] | None, *, c: float
+def _bounds(
+    points: NDArray[np.float32],
+    region: Region,
+    among: NDArray[np.int64] | None,
+    known: NDArray[np.float32] | None,
+    *,
+    c: float,
 ) -> NDArray[np.float32]:
-    """Lower bounds of the distances to the nearest of the region's centres, (N) or (K)."""
+    """Lower bounds, (N) or (K), of what the distance to the nearest of the region's centres grows with."""
+    centres = np.stack([box.centre for box in region.boxes], axis=1)
 
-    def nearest(x: NDArray[np.float32]) -> NDArray[np.float32]:
-        bounds = [_at_least(x, box.centre, c=c) for box in region.boxes]
-        return bounds[0] if len(bounds) == 1 else np.min(bounds, axis=0)
+    def nearest(x: NDArray[np.float32], height: NDArray[np.float32]) -> NDArray[np.float32]:
+        bounds = _at_least(x, height, centres, c=c)
+        return bounds[:, 0] if len(region.boxes) == 1 else bounds.min(axis=1)
 
     if among is None:
-        return nearest(points)
-    blocks = [nearest(points[among[start : start + BLOCK]]) for start in range(0, len(among), BLOCK)]
-    return np.concatenate(blocks) if blocks else np.empty(0, dtype=np.float32)
+        return nearest(points, heights(points, c=c) if known is None else known)
+    found = np.empty(len(among), dtype=np.float32)
+    for start in range(0, len(among), BLOCK):
+        rows = among[start : start + BLOCK]
+        x = points[rows]
+        found[start : start + BLOCK] = nearest(x, heights(x, c=c) if known is None else known[rows])
+    return found
 
 
-def _at_least(points: NDArray[np.float32], centre: NDArray[np.float32], *, c: float) -> NDArray[np.float32]:
-    """Lower bounds (N) of dist(x, m): the matrix-product form less its worst rounding in float32."""
-    worst = (len(centre) + 4) * float(np.finfo(np.float32).eps)
-    product = points @ centre
+def _at_least(
+    x: NDArray[np.float32], height: NDArray[np.float32], centres: NDArray[np.float32], *, c: float
+) -> NDArray[np.float32]:
+    """−c⟨x, m⟩ of ``x`` (K, d) and ``centres`` (d, B), or the squared distance at c = 0: (K, B).
+
+    It is the matrix-product form less its worst rounding in float32.
+    """
+    worst = np.float32((len(centres) + 4) * np.finfo(np.float32).eps)
+    product = x @ centres
+    top = heights(np.ascontiguousarray(centres.T), c=c)
     if c == 0:
-        squares = np.einsum("nd,nd->n", points, points) + centre @ centre
-        return np.asarray(np.sqrt(np.maximum(squares * (1.0 - worst) - 2.0 * product, 0.0)))
-    times = lorentz.time(points, c=c) * lorentz.time(centre, c=c)
-    half_u = 0.5 * (c * (times * (1.0 - worst) - product) - 1.0)
-    return np.asarray(np.arcsinh(np.sqrt(np.maximum(half_u, 0.0))) * (2.0 / math.sqrt(c)))
+        return np.asarray((height[:, None] + top) * (1 - worst) - 2 * product)
+    return np.asarray(np.float32(c) * (height[:, None] * top * (1 - worst) - product))
+
+
+def _bound_at(best: Ranking, *, c: float, gamma: float) -> float:
+    """The bound above which a row is farther than the last of ``best``."""
+    reach = float(best.distances[-1]) * _ROUNDING / gamma
+    if c == 0:
+        return reach * reach
+    # beyond this a float32 bound could not tell anyway
+    return math.cosh(min(reach * math.sqrt(c), 80.0))

@@ -3,9 +3,9 @@ from __future__ import annotations
 import os
 import time
 
-from benchmarks.survival import Survival
 from fakes import shop_titles, write_bundle, write_catalog
 
+from benchmarks.survival import Survival
 from index.build import build
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from index import exact
-from index.algebra import Region
+from index.algebra import Box, Region
 from index.exact import scan
 
 
@@ -65,12 +65,26 @@ def test_the_answer_does_not_depend_on_the_block_size(monkeypatch):
 
 
 @pytest.mark.parametrize("c", [0.0, 1.0])
-def test_the_bound_never_exceeds_the_distance_it_bounds(c):
+def test_the_bound_never_exceeds_what_it_bounds(c):
     points = np.concatenate((hierarchical_points(500, 32), 30 * hierarchical_points(500, 32)))
     centre = points[3]
-    bound = exact._at_least(points, centre, c=c)
-    none = np.zeros(32, dtype=np.float32)
-    assert (bound <= oracle(points, centre, none, c=c, gamma=1.0) * (1 + 1e-5)).all()
+    bound = exact._at_least(points, exact.heights(points, c=c), centre[:, None], c=c)[:, 0]
+    true = oracle(points, centre, np.zeros(32, dtype=np.float32), c=c, gamma=1.0)
+    assert (bound <= (np.cosh(true) if c else true * true) * (1 + 1e-5)).all()
+
+
+@pytest.mark.parametrize("c", [0.0, 1.0])
+def test_a_union_is_scanned_among_some_rows_as_an_oracle_does_it(c):
+    points = hierarchical_points(2000, 12)
+    among = np.flatnonzero(np.random.default_rng(1).random(2000) < 0.3)
+    parts = [region(12, seed) for seed in (1, 2, 3)]
+    union = Region(tuple(Box.around(*part) for part in parts))
+    expected = np.min([oracle(points[among], *part, c=c, gamma=0.7) for part in parts], axis=0)
+    known = exact.heights(points, c=c)
+    for already in (known, None):
+        found = scan(points, union, c=c, gamma=0.7, count=30, among=among, known=already)
+        np.testing.assert_allclose(found.distances, np.sort(expected)[:30], rtol=1e-4, atol=1e-5)
+        assert set(found.rows.tolist()) <= set(among.tolist())
 
 
 def test_asking_for_more_than_there_is_gives_all_rows_in_order():
