@@ -1,0 +1,210 @@
+"""Searches while products change and snapshots are swapped: ``python -m benchmarks.live --data … --index … --out …``.
+
+One ``saddle serve`` answers searches that arrive at a steady rate, whether or not those before were answered, so a
+pause is felt by all that arrive in it. Measured are the times of searches alone, then while products are stored in
+bulk, then alone again, and while the service goes back and forth between two snapshots under many clients.
+
+The index root needs two snapshots; its journal is used, so take a copy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import csv
+import gzip
+import itertools
+import json
+import math
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from benchmarks.homedepot import JUDGMENTS, PRODUCTS
+from benchmarks.provenance import commit, machine, versions
+from model.catalog import split_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+
+PACKAGES = ("saddle", "fastapi", "uvicorn", "faiss-cpu", "numpy", "bm25s")
+_LINES = 50
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure and write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with products.csv.gz and judgments.csv.gz")
+    parser.add_argument("--index", type=Path, required=True, help="index root of those products, with two snapshots")
+    parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
+    parser.add_argument("--rate", type=float, default=50.0, help="searches a second")
+    parser.add_argument("--upserts", type=float, default=600.0, help="products to be stored a second")
+    parser.add_argument("--seconds", type=float, default=30.0, help="length of each phase")
+    parser.add_argument("--clients", type=int, default=50, help="clients during the swaps")
+    asked = parser.parse_args(arguments)
+    with _served(asked.index) as url:
+        found = asyncio.run(_measured(url, asked))
+    report = {
+        "benchmark": "live",
+        "command": f"python -m benchmarks.live --data … --index … (rate {asked.rate:g}, upserts {asked.upserts:g})",
+        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit(),
+        "machine": machine(),
+        "versions": versions(PACKAGES),
+        **found,
+    }
+    asked.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(found, indent=2))
+
+
+@contextlib.contextmanager
+def _served(root: Path) -> Iterator[str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "service", "serve", "--index", str(root), "--port", str(port)]
+    with subprocess.Popen([*command, "--log-level", "error"]) as serving:
+        url = f"http://127.0.0.1:{port}"
+        try:
+            while True:
+                with contextlib.suppress(httpx.HTTPError):
+                    if httpx.get(f"{url}/readyz").status_code == 200:
+                        break
+                time.sleep(0.1)
+            yield url
+        finally:
+            serving.terminate()
+
+
+async def _measured(url: str, asked: argparse.Namespace) -> dict[str, Any]:
+    with gzip.open(asked.data / JUDGMENTS, "rt", encoding="utf-8") as file:
+        queries = sorted({row["query"] for row in csv.DictReader(file) if split_of(row["query"]) == "dev"})
+    with gzip.open(asked.data / PRODUCTS, "rt", encoding="utf-8") as file:
+        products = list(csv.DictReader(file))
+    limits = httpx.Limits(max_connections=200, max_keepalive_connections=200)
+    async with httpx.AsyncClient(base_url=url, timeout=30, limits=limits) as client:
+        await _searches(client, queries, rate=asked.rate, seconds=5)
+        before = await _searches(client, queries, rate=asked.rate, seconds=asked.seconds)
+        async with _beside(_upserts(client, products, rate=asked.upserts, seconds=asked.seconds)) as upserts:
+            during = await _searches(client, queries, rate=asked.rate, seconds=asked.seconds)
+        after = await _searches(client, queries, rate=asked.rate, seconds=asked.seconds)
+        calm = await _clients(client, queries, clients=asked.clients, until=_after(asked.seconds))
+        async with _beside(_swaps(client, seconds=asked.seconds)) as swaps:
+            swapping = await _clients(client, queries, clients=asked.clients, until=lambda: swaps.done())
+    stored, seconds = upserts.result()
+    return {
+        "searches_a_second": asked.rate,
+        "before_upserts": _told(before),
+        "during_upserts": {**_told(during), "upserts_a_second": round(stored / seconds, 1), "stored": stored},
+        "after_upserts": _told(after),
+        "p99_during_upserts_over_before": round(_p99(during) / _p99(before), 3),
+        "clients": asked.clients,
+        "before_swaps": _told(calm),
+        "during_swaps": {**_told(swapping), "swaps": swaps.result()},
+        "p99_during_swaps_over_before": round(_p99(swapping) / _p99(calm), 3),
+    }
+
+
+@contextlib.asynccontextmanager
+async def _beside(work: Awaitable[Any]) -> AsyncIterator[asyncio.Task[Any]]:
+    task: asyncio.Task[Any] = asyncio.ensure_future(work)  # type: ignore[assignment]  # a coroutine becomes a task
+    yield task
+    await task
+
+
+async def _searches(
+    client: httpx.AsyncClient, queries: Sequence[str], *, rate: float, seconds: float
+) -> list[float | None]:
+    """Seconds from when each search was due to its answer, None if it failed."""
+    began = time.perf_counter()
+    turn = itertools.cycle(queries)
+    waiting = []
+    for i in range(int(rate * seconds)):
+        due = began + i / rate
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        waiting.append(asyncio.create_task(_search(client, next(turn), due)))
+    return list(await asyncio.gather(*waiting))
+
+
+async def _clients(
+    client: httpx.AsyncClient, queries: Sequence[str], *, clients: int, until: Callable[[], bool]
+) -> list[float | None]:
+    """The same of clients that each wait for an answer, and then a second, before they search again."""
+    found: list[float | None] = []
+
+    async def one(start: int) -> None:
+        await asyncio.sleep(start / clients)
+        for query in itertools.cycle(queries[start:] + queries[:start]):
+            if until():
+                return
+            found.append(await _search(client, query, time.perf_counter()))
+            await asyncio.sleep(1.0)
+
+    await asyncio.gather(*(one(i) for i in range(clients)))
+    return found
+
+
+async def _search(client: httpx.AsyncClient, query: str, due: float) -> float | None:
+    try:
+        response = await client.post("/v1/search", json={"query": query, "fields": ["title"]})
+    except httpx.HTTPError:
+        return None
+    return time.perf_counter() - due if response.status_code == 200 else None
+
+
+async def _upserts(
+    client: httpx.AsyncClient, products: Sequence[dict[str, str]], *, rate: float, seconds: float
+) -> tuple[int, float]:
+    """Store products in lines at a steady rate; how many were acknowledged, and in how many seconds."""
+    began, stored = time.perf_counter(), 0
+    turn = itertools.cycle(products)
+    for i in range(math.ceil(rate * seconds / _LINES)):
+        due = began + i * _LINES / rate
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        lines = "\n".join(json.dumps(next(turn)) for _ in range(_LINES))
+        answer = await client.post("/v1/products", content=lines, headers={"Content-Type": "application/x-ndjson"})
+        stored += answer.raise_for_status().json()["stored"]
+    return stored, time.perf_counter() - began
+
+
+async def _swaps(client: httpx.AsyncClient, *, seconds: float) -> int:
+    """Activate the snapshots in turn; how often."""
+    have = [one["id"] for one in (await client.get("/v1/snapshots")).json()["snapshots"]]
+    until = time.monotonic() + seconds
+    for count, snapshot in enumerate(itertools.cycle(have)):
+        if time.monotonic() >= until:
+            return count
+        (await client.post(f"/v1/snapshots/{snapshot}/activate")).raise_for_status()
+        await asyncio.sleep(1.0)
+    raise AssertionError("a cycle ends only here if there is no snapshot")
+
+
+def _after(seconds: float) -> Callable[[], bool]:
+    until = time.monotonic() + seconds
+    return lambda: time.monotonic() >= until
+
+
+def _told(found: Sequence[float | None]) -> dict[str, Any]:
+    times = [seconds for seconds in found if seconds is not None]
+    cuts = statistics.quantiles(times, n=100)
+    return {
+        "searches": len(found),
+        "failed": len(found) - len(times),
+        **{name: round(1e3 * cuts[i - 1], 3) for name, i in (("median_ms", 50), ("p95_ms", 95), ("p99_ms", 99))},
+    }
+
+
+def _p99(found: Sequence[float | None]) -> float:
+    return statistics.quantiles([seconds for seconds in found if seconds is not None], n=100)[98]
+
+
+if __name__ == "__main__":
+    main()
