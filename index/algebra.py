@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from index.kernels import containment
 from model import hyperboloid, lorentz
 from model.text import words
 
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     Vector = NDArray[np.float32]
     Hyperboloid = tuple[Vector, Vector]
     """Centre and limit, (d) each."""
+    Measured = tuple[Vector, NDArray[np.bool_]]
+    """Distances (K) float32, and whether each of those measured is contained (K)."""
 
 COLLAPSED = 1e-3
 """The limit of an intersection on an axis where its members do not overlap, in space components."""
@@ -93,14 +96,14 @@ class Box:
             inside &= ~box.contains(x)
         return np.zeros_like(inside) if self.empty else inside
 
-    def distances(self, x: Vector, *, c: float, gamma: float) -> Vector:
-        """Containment distances of ``x`` (K, d), penalties added (K)."""
-        # Clamped once for both distances: it costs about as much as either of them.
-        p = np.minimum(np.maximum(x, self.lo), self.hi)
-        distances: Vector = lorentz.dist(x, p, c=c) + gamma * lorentz.dist(self.centre, p, c=c)
+    def measure(self, points: Vector, rows: NDArray[np.int64], *, c: float, gamma: float) -> Measured:
+        """Containment distances of ``rows`` (K) of ``points`` (N, d), penalties added, and which lie inside."""
+        distances, inside = containment(points, rows, self.lo, self.hi, self.centre, c, gamma)
         if self.excluded:
+            x = points[rows]
             distances = distances + np.max([box.penalty(x, c=c) for box in self.excluded], axis=0)
-        return distances
+            inside &= ~np.any([box.contains(x) for box in self.excluded], axis=0)
+        return distances, np.zeros_like(inside) if self.empty else inside
 
     def penalty(self, x: Vector, *, c: float) -> Vector:
         """What excluding this box adds to the distances of ``x`` (K, d): reach · (1 + depth) inside, 0 outside."""
@@ -153,12 +156,13 @@ class Region:
         """Which of ``x`` (K, d) any of the boxes contains (K)."""
         return np.asarray(np.any([box.contains(x) for box in self.boxes], axis=0))
 
-    def distances(self, x: Vector, *, c: float, gamma: float) -> Vector:
-        """Distances of ``x`` (K, d) to the nearest of the boxes (K)."""
-        distances = self.boxes[0].distances(x, c=c, gamma=gamma)
+    def measure(self, points: Vector, rows: NDArray[np.int64], *, c: float, gamma: float) -> Measured:
+        """Distances of ``rows`` (K) of ``points`` (N, d) to the nearest of the boxes, and which lie in any of them."""
+        distances, inside = self.boxes[0].measure(points, rows, c=c, gamma=gamma)
         for box in self.boxes[1:]:
-            distances = np.minimum(distances, box.distances(x, c=c, gamma=gamma))
-        return distances
+            further, also = box.measure(points, rows, c=c, gamma=gamma)
+            distances, inside = np.minimum(distances, further), inside | also
+        return distances, inside
 
 
 @dataclass(frozen=True, slots=True)

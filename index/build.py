@@ -117,10 +117,11 @@ def build(
         catalog: a CSV, JSONL or Parquet file of products.
         root: the index root; made if it does not exist.
         target_recall: share of the exact containment top 100 that the candidates must hold.
-        backend: ``flat`` or ``hnsw``; ``auto`` chooses by the number of products.
+        backend: ``flat``, ``codes`` or ``hnsw``; ``auto`` chooses by the number of products.
         max_reject_share: share of bad rows above which nothing is published.
         rejects_path: file to list the bad rows in, if there are any.
-        queries: queries to calibrate on, sampled if there are many; by default words cut from titles.
+        queries: queries to calibrate on, sampled if there are many; by default the judged dev queries, or words cut
+            from titles if there are none.
         judgments: a CSV, JSONL or Parquet file of judged pairs, to learn the fusion of the two channels on its dev
             queries; without it, or with too few of them, their ranks are fused.
         allow_foreign: accept a bundle that knows few of the catalogue's words.
@@ -163,7 +164,7 @@ def build(
             columns.save(draft / COLUMNS)
             progress(count, count)
         candidates, settings = _index(
-            draft, encoder, clock, backend=backend, target_recall=target_recall, queries=queries
+            draft, encoder, clock, backend=backend, target_recall=target_recall, queries=queries or list(judged)
         )
         fusion = _fuse(draft, encoder, clock, candidates, settings, judged) if judged else Fusion()
         adopt_encoder(bundle_dir, draft)

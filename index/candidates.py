@@ -8,6 +8,12 @@ the norm M, and
     ‖stored − query‖² = M² + ‖m‖² + m₀² + 2·(m₀x₀ − m·x)
 
 has exactly that order. At curvature 0 the points are stored as they are.
+
+A scan of *codes* needs no such turn. Every two coordinates of z are one of sixteen, learnt for these two, so a point
+is a quarter of a byte an axis; a query's inner products with the sixteen are tabulated, and sums of table entries are
+taken in registers for 32 points at once (André, Kermarrec and Le Scouarnec, *Cache locality is not enough:
+high-performance nearest neighbor search with product quantization fast scan*, VLDB 2015). It reads 16 times less than
+the points, and is as good for queries far from all points as for others, which a graph is not.
 """
 
 from __future__ import annotations
@@ -24,10 +30,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-Backend = Literal["flat", "hnsw"]
+Backend = Literal["flat", "codes", "hnsw"]
 
 FLAT_BELOW = 20_000
-"""Products below which the flat scan is the default: there it is as fast as the graph, and exact."""
+"""Products below which the flat scan is the default: there it is fast enough, and exact."""
+CODES_BELOW = 300_000
+"""Products below which the scan of codes is, as it takes a third of a millisecond for 50,000 of 256 axes."""
+_TRAINED_ON = 20_000
+_FEWEST_TO_TRAIN = 1_000
 _LINKS = 16
 _EF_CONSTRUCTION = 100
 _BLOCK = 8192
@@ -35,7 +45,9 @@ _BLOCK = 8192
 
 def default_backend(products: int) -> Backend:
     """The backend that suits a catalogue of this size."""
-    return "flat" if products < FLAT_BELOW else "hnsw"
+    if products < FLAT_BELOW:
+        return "flat"
+    return "codes" if products < CODES_BELOW else "hnsw"
 
 
 class CandidateIndex:
@@ -55,11 +67,11 @@ class CandidateIndex:
         on_progress: Callable[[int], None] = lambda _: None,
     ) -> Self:
         """Index ``points`` (N, d) on all cores; ``on_progress`` hears how many rows are in."""
-        width = points.shape[1] + (2 if c else 0)
-        index = _empty(width, backend)
-        largest = _largest_square(points)
+        index = _empty(points, backend, c=c)
+        largest = 0.0 if backend == "codes" else _largest_square(points)
         for start in range(0, len(points), _BLOCK):
-            index.add(_stored(points[start : start + _BLOCK], c=c, largest=largest))
+            block = points[start : start + _BLOCK]
+            index.add(_coded(block, c=c) if backend == "codes" else _stored(block, c=c, largest=largest))
             on_progress(index.ntotal)
         return cls(index, c=c)
 
@@ -85,10 +97,12 @@ class CandidateIndex:
     @property
     def backend(self) -> Backend:
         """Which index this is."""
+        if isinstance(self._index, faiss.IndexPQFastScan):
+            return "codes"
         return "hnsw" if isinstance(self._index, faiss.IndexHNSWFlat) else "flat"
 
     def search(self, centre: NDArray[np.float32], count: int, *, ef_search: int | None = None) -> NDArray[np.int64]:
-        """Rows of up to ``count`` points, the nearest to ``centre`` (d) first.
+        """Rows of up to ``count`` points, the nearest to ``centre`` (d) first, by codes as near as those can tell.
 
         The graph is walked with an effort of ``ef_search``, at least ``count``, and may reach fewer rows than
         asked for. The flat scan is exact and takes no effort.
@@ -100,16 +114,46 @@ class CandidateIndex:
         if self.backend == "hnsw":
             effort = max(ef_search or 0, count)
             params = faiss.SearchParametersHNSW(efSearch=effort)  # type: ignore[attr-defined]  # stubs lack it
-        _, (rows,) = self._index.search(_query(centre, c=self._c), count, params=params)
-        return np.asarray(rows[rows >= 0])
+        query = _coded_query(centre, c=self._c) if self.backend == "codes" else _query(centre, c=self._c)
+        _, (rows,) = self._index.search(query, count, params=params)
+        found = np.asarray(rows[rows >= 0])
+        if count == len(self) > len(found):  # a scan of codes leaves out what ties with the last
+            found = np.concatenate((found, np.setdiff1d(np.arange(count), found)))
+        return found
 
 
-def _empty(width: int, backend: Backend) -> faiss.Index:
+def _empty(points: NDArray[np.float32], backend: Backend, *, c: float) -> faiss.Index:
+    if backend == "codes":
+        return _trained_codes(points, c=c)
+    width = points.shape[1] + (2 if c else 0)
     if backend == "flat":
         return faiss.IndexFlatL2(width)
     index = faiss.IndexHNSWFlat(width, _LINKS)
     index.hnsw.efConstruction = _EF_CONSTRUCTION
     return index
+
+
+def _trained_codes(points: NDArray[np.float32], *, c: float) -> faiss.Index:
+    rows = np.linspace(0, len(points) - 1, min(len(points), _TRAINED_ON), dtype=np.int64)
+    sample = _coded(points[np.resize(rows, max(len(rows), _FEWEST_TO_TRAIN))], c=c)
+    width = sample.shape[1]
+    index = faiss.IndexPQFastScan(width, width // 2, 4, faiss.METRIC_INNER_PRODUCT if c else faiss.METRIC_L2)
+    index.train(sample)
+    return index
+
+
+def _coded(points: NDArray[np.float32], *, c: float) -> NDArray[np.float32]:
+    """Vectors to code for ``points`` (N, d): z, or the points at c = 0, and a zero where their width is odd."""
+    z = points if c == 0 else np.column_stack((points, np.sqrt(1.0 / c + _squares(points))))
+    return np.ascontiguousarray(np.pad(z, ((0, 0), (0, z.shape[1] % 2))), dtype=np.float32)
+
+
+def _coded_query(centre: NDArray[np.float32], *, c: float) -> NDArray[np.float32]:
+    """The vector whose inner product with what is coded is ⟨m, x⟩, (1, w), or the centre itself at c = 0."""
+    query = _coded(centre[None, :], c=c)
+    if c:
+        query[0, len(centre)] *= -1.0
+    return query
 
 
 def _largest_square(points: NDArray[np.float32]) -> float:

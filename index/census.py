@@ -31,7 +31,8 @@ class Census:
     def __init__(self, points: NDArray[np.float32]) -> None:
         self._points = points
         self._least = points.min(axis=0)
-        extent = points.max(axis=0) - self._least
+        self._most = points.max(axis=0)
+        extent = self._most - self._least
         # one step on an axis on which all points agree
         self._scale = (np.float32(_LEVELS) / np.where(extent > 0, extent, np.inf)).astype(np.float32)
         self._steps = np.ascontiguousarray(self._step(points).T)
@@ -49,14 +50,14 @@ class Census:
         """Rows of the points that ``box`` contains."""
         if box.empty:
             return np.empty(0, dtype=np.int64)
-        lo, hi = self._step(box.lo), self._step(box.hi)
-        width = hi - lo
         order = np.argsort((box.hi - box.lo) * self._scale)
+        order = order[(box.lo > self._least)[order] | (box.hi < self._most)[order]]  # others rule no row out
+        lo, hi = self._step(box.lo), self._step(box.hi)
         left = np.ones(len(self._points), dtype=np.bool_)
         for start in range(0, len(order), _AXES_A_LOOK):
             for axis in order[start : start + _AXES_A_LOOK]:
                 # unsigned: what lies below lo wraps around to more than the width
-                left &= self._steps[axis] - lo[axis] <= width[axis]
+                left &= self._steps[axis] - lo[axis] <= hi[axis] - lo[axis]
             if np.count_nonzero(left) * _FEW <= len(left):
                 break
         rows = np.flatnonzero(left)

@@ -106,7 +106,9 @@ class Channels:
         near = self.near(region, view, depth=depth)
         return union(near, best(words.scores, max(LEXICAL_CANDIDATES, depth)))
 
-    def distances(self, region: Region, rows: NDArray[np.int64], view: View) -> NDArray[np.float32]:
-        """Containment distances (K) of ``rows`` (K)."""
+    def measure(
+        self, region: Region, rows: NDArray[np.int64], view: View
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Containment distances (K) of ``rows`` (K), and which of them lie inside (K)."""
         geometry = self.encoder.manifest.geometry
-        return region.distances(view.points(rows), c=geometry.curvature, gamma=geometry.gamma)
+        return view.measure(region, rows, c=geometry.curvature, gamma=geometry.gamma)

@@ -75,7 +75,7 @@ def _example(query: str, graded: Grades, channels: Channels, view: View, documen
     places = {documents.row(product_id): found for product_id, found in graded.items()}
     return Judged(
         rows=rows,
-        distances=channels.distances(region, rows, view),
+        distances=channels.measure(region, rows, view)[0],
         lexical=words.scores[rows],
         grades={row: found for row, found in places.items() if row is not None},
     )

@@ -99,6 +99,11 @@ class LiveView:
         return row if row is not None and self.there(np.array([row]))[0] else None
 
 
+def _read_only(points: NDArray[np.float32]) -> NDArray[np.float32]:
+    points.flags.writeable = False  # as those of a snapshot are, and compiled code is of one kind
+    return points
+
+
 def nothing(base: int, *, dim: int) -> LiveView:
     """The view of a snapshot of ``base`` rows after which nothing changed."""
     none = np.empty(0, dtype=np.int32)
@@ -167,7 +172,7 @@ class LiveProducts:
             base=self._base,
             count=len(self._products),
             now=self._now,
-            points=self._points.view,
+            points=_read_only(self._points.view),
             _products=self._products,
             _rows=self._rows,
             _columns=self._columns,

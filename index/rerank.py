@@ -42,8 +42,7 @@ class Ranking:
 
 def rerank(points: NDArray[np.float32], rows: NDArray[np.int64], region: Region, *, c: float, gamma: float) -> Ranking:
     """Order ``rows`` (K) of ``points`` (N, d) by containment distance to ``region``."""
-    x = points[rows]
-    return _ordered(rows, region.distances(x, c=c, gamma=gamma), region.contains(x))
+    return _ordered(rows, *region.measure(points, rows, c=c, gamma=gamma))
 
 
 def _ordered(rows: NDArray[np.int64], distances: NDArray[np.float32], contained: NDArray[np.bool_]) -> Ranking:

@@ -12,7 +12,6 @@ import hashlib
 import os
 import shutil
 import tempfile
-import time
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,7 +39,6 @@ CURRENT = "CURRENT"
 _LOCK = ".lock"
 _UNFINISHED = ".unfinished-"
 _POINTING = ".current-"
-_STALE_SECONDS = 60.0
 
 
 class UnknownSnapshotError(SnapshotError):
@@ -175,13 +173,22 @@ def prune(root: Path, *, keep: int) -> list[str]:
 
 
 def _point_at(root: Path, snapshot_id: str) -> None:
+    while True:
+        try:
+            _write_beside(root, snapshot_id).replace(root / CURRENT)
+        except FileNotFoundError:  # a build, which alone has the lock, swept it away
+            continue
+        break
+    _sync(root)
+
+
+def _write_beside(root: Path, snapshot_id: str) -> Path:
     with tempfile.NamedTemporaryFile("w", dir=root, prefix=_POINTING, delete=False, encoding="utf-8") as beside:
         beside.write(snapshot_id + "\n")
         beside.flush()
         os.fsync(beside.fileno())
         os.fchmod(beside.fileno(), 0o644)
-    Path(beside.name).replace(root / CURRENT)
-    _sync(root)
+    return Path(beside.name)
 
 
 @contextmanager
@@ -211,9 +218,8 @@ def _sweep(root: Path) -> None:
     """Remove what no living process is writing; the caller holds the root's lock."""
     for path in root.glob(f"{_UNFINISHED}*"):
         shutil.rmtree(path)
-    for path in root.glob(f"{_POINTING}*"):  # no lock guards these, but none is needed for long
-        if time.time() - path.stat().st_mtime > _STALE_SECONDS:
-            path.unlink(missing_ok=True)
+    for path in root.glob(f"{_POINTING}*"):
+        path.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

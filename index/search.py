@@ -76,11 +76,12 @@ class _Sought:
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
-    """Rows, their scores and their distances, (K) each."""
+    """Rows, their scores, their distances and whether the region contains them, (K) each."""
 
     rows: NDArray[np.int64]
     scores: NDArray[np.float32]
     distances: NDArray[np.float32]
+    inside: NDArray[np.bool_]
 
     def best_first(self) -> _Scored:
         """By falling score, equal scores by row number."""
@@ -88,7 +89,7 @@ class _Scored:
 
     def taken(self, places: slice | NDArray[np.int64]) -> _Scored:
         """What stands in these places."""
-        return _Scored(self.rows[places], self.scores[places], self.distances[places])
+        return _Scored(self.rows[places], self.scores[places], self.distances[places], self.inside[places])
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +285,7 @@ class Searcher:
             matched = self._matched(inside, sought)
             ranked = self._sorted(ranked, matched, sought, lexical, refinement.sort)
         ordered = time.perf_counter()
-        hits = self._fetch(ranked.taken(page), sought)
+        hits = self._fetch(ranked.taken(page), sought.view)
         parts = self._parts(matched, sought.view) if refinement.facets else ()
         facets = tuple(facet(name, parts, size=refinement.facet_size) for name in refinement.facets)
         fetched = time.perf_counter()
@@ -320,7 +321,7 @@ class Searcher:
         return np.asarray(rows[rows != sought.without])
 
     def _score(self, rows: NDArray[np.int64], sought: _Sought, lexical: LexicalScores | None) -> _Scored:
-        distances = self.channels.distances(sought.region, rows, sought.view)
+        distances, inside = self.channels.measure(sought.region, rows, sought.view)
         if lexical is None:
             scores = -distances
         elif sought.mode == "lexical":
@@ -331,7 +332,7 @@ class Searcher:
             reach = np.float32(sought.region.exclusion(c=self.snapshot.manifest.geometry.curvature))
             away = np.where(words < 0, reach, np.float32(0.0))
             scores = self.snapshot.manifest.fusion.fuse(distances + away, words)
-        return _Scored(rows, scores, distances)
+        return _Scored(rows, scores, distances, inside)
 
     def _inside(self, ranked: _Scored, sought: _Sought) -> _Inside:
         region, view = sought.region, sought.view
@@ -339,8 +340,7 @@ class Searcher:
             live = view.live_rows
             rows = np.concatenate((view.among(self._census.rows(region)), live[region.contains(view.points(live))]))
             return _Inside(rows[rows != sought.without] if sought.without is not None else rows, complete=True)
-        contained = region.contains(view.points(ranked.rows))
-        return _Inside(ranked.rows[contained], len(ranked.rows) + (sought.without is not None) >= view.size)
+        return _Inside(ranked.rows[ranked.inside], len(ranked.rows) + (sought.without is not None) >= view.size)
 
     def _matched(self, inside: _Inside, sought: _Sought) -> NDArray[np.int64]:
         """Rows that match, in the order of their numbers."""
@@ -374,9 +374,8 @@ class Searcher:
         snapshot = Part(self.snapshot.columns, rows[:first_live], 0)
         return snapshot, Part(view.live.columns, rows[first_live:] - base, base)
 
-    def _fetch(self, shown: _Scored, sought: _Sought) -> tuple[Hit, ...]:
-        view = sought.view
-        columns = (shown.rows, shown.scores, shown.distances, sought.region.contains(view.points(shown.rows)))
+    def _fetch(self, shown: _Scored, view: View) -> tuple[Hit, ...]:
+        columns = (shown.rows, shown.scores, shown.distances, shown.inside)
         return tuple(
             Hit(self._product(row, view), score=score, distance=distance, contained=inside)
             for row, score, distance, inside in zip(*(column.tolist() for column in columns), strict=True)

@@ -45,7 +45,7 @@ class CandidateSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    backend: Literal["flat", "hnsw"]
+    backend: Literal["flat", "codes", "hnsw"]
     count: Annotated[int, Field(ge=1)]
     """Candidates taken for a query, to be re-ranked exactly."""
     ef_search: int | None

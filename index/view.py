@@ -11,6 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from index.algebra import Region
     from index.filters import Filter
     from index.live import LiveView
     from index.selection import Selection
@@ -59,6 +60,18 @@ class View:
     def among(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Those of ``rows`` that may be hits."""
         return rows if self.whole else rows[self.may_be_hits(rows)]
+
+    def measure(
+        self, region: Region, rows: NDArray[np.int64], *, c: float, gamma: float
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Containment distances (K) of ``rows`` (K) from ``region``, and which of them lie inside (K)."""
+        if not self.live.count:
+            return region.measure(self.snapshot_points, rows, c=c, gamma=gamma)
+        distances, inside = np.empty(len(rows), dtype=np.float32), np.empty(len(rows), dtype=np.bool_)
+        live = rows >= self.live.base
+        for part, points, base in ((~live, self.snapshot_points, 0), (live, self.live.points, self.live.base)):
+            distances[part], inside[part] = region.measure(points, rows[part] - base, c=c, gamma=gamma)
+        return distances, inside
 
     def points(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """The points of ``rows`` (K), (K, d)."""

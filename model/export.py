@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 
 from model import bundle
-from model.encoders import presence_point
 from model.runtime import EXPLANATION, TextEncoder
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ class _ProductGraph(nn.Module):
 
 
 class _ExplainGraph(nn.Module):
-    """One query and one title → the attention in both, and the point of every title term on its own."""
+    """One query and one title → the attention in both, and the temperature of the query."""
 
     def __init__(self, model: Anthem) -> None:
         super().__init__()
@@ -75,16 +74,9 @@ class _ExplainGraph(nn.Module):
         model = self.model
         asked, shown = model.embedding(query_features), model.embedding(title_features)
         pairs, _ = model.query.attend(asked.vectors, query_terms)
-        contextual, weights = model.product.attend(shown.vectors, title_terms)
-        alone = title_terms.mT  # every term as a title of its own
-        points = model.product.point(
-            contextual.transpose(0, 1),
-            torch.ones_like(weights).mT,
-            model.product.stretch(shown.vectors, alone),
-            presence_point(shown.marks, alone),
-        )
+        _, weights = model.product.attend(shown.vectors, title_terms)
         temperature = torch.exp(-model.log_scale) / model.query.sharpness(asked.vectors, query_terms)
-        return pairs[0], weights[0], points, temperature[0, 0]
+        return pairs[0], weights[0], temperature[0, 0]
 
 
 def export(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PRODUCT_BATCH = 256
-EXPLANATION = ("pairs", "title_weights", "points", "temperature")
+EXPLANATION = ("pairs", "title_weights", "temperature")
 """What the graph that explains gives, by the names of :class:`model.grid.Attention`."""
 
 
@@ -75,7 +75,8 @@ class TextEncoder:
         offered = _feed(self.tokenizer.titles([title]), [title])
         both = {f"query_{name}": array for name, array in asked.items()}
         both |= {f"title_{name}": array for name, array in offered.items()}
-        pairs, title_weights, points, temperature = self._explainer.run(EXPLANATION, both)
+        pairs, title_weights, temperature = self._explainer.run(EXPLANATION, both)
+        (without,) = self._product.run(("point",), {**offered, "terms": _each_left_out(offered["terms"])})
         # every term as a query of its own
         centres, limits = self._query.run(("centre", "limit"), {**asked, "terms": asked["terms"].T})
         return Attention(
@@ -85,7 +86,7 @@ class TextEncoder:
             centres=centres,
             limits=limits,
             title_weights=title_weights,
-            points=points,
+            without=without,
             temperature=float(temperature),
         )
 
@@ -95,6 +96,15 @@ def _feed(batch: TermBatch, texts: Sequence[str]) -> dict[str, NDArray[np.int64]
     if len(empty):
         raise EmptyTextError(f"text {texts[int(empty[0])]!r} has no letter or digit to search by")
     return {"features": batch.features, "terms": batch.terms}
+
+
+def _each_left_out(terms: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The terms (1, M) of one title without each of them in turn, (M, M − 1); a single term stays."""
+    count = terms.shape[1]
+    if count == 1:
+        return terms
+    kept = ~np.eye(count, dtype=np.bool_)
+    return np.broadcast_to(terms, (count, count))[kept].reshape(count, count - 1)
 
 
 def _session(path: Path, threads: int) -> ort.InferenceSession:

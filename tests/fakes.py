@@ -95,7 +95,7 @@ def write_bundle(
     ]
     weights = {"table": table, "spread": spread, "log_limit": np.full(dim, np.log(0.6), dtype=np.float32)}
     _save(directory / bundle.QUERY_ENCODER, region, weights, ("centre", "limit"), dim)
-    _save_explainer(directory / bundle.EXPLAINER, table)
+    _save_explainer(directory / bundle.EXPLAINER)
     geometry = bundle.Geometry(dim=dim, curvature=curvature, gamma=gamma)
     return bundle.seal(directory, geometry=geometry, created=CREATED, catalog="sha256:0123456789ab", training={})
 
@@ -139,7 +139,7 @@ def _mean(vectors: str, ids: str, output: str) -> list[onnx.NodeProto]:
     ]
 
 
-def _save_explainer(path: Path, table: NDArray[np.float32]) -> None:
+def _save_explainer(path: Path) -> None:
     """The graph that explains such a bundle: a mean's terms all weigh alike, and pairs of them do too."""
     nodes = [
         *_ones("query_terms", "row"),
@@ -148,17 +148,14 @@ def _save_explainer(path: Path, table: NDArray[np.float32]) -> None:
         helper.make_node("Trilu", ["square"], ["triangle"], upper=1),
         helper.make_node("ReduceSum", ["triangle"], ["entries"], keepdims=0),
         helper.make_node("Div", ["triangle", "entries"], ["pairs"]),
-        *_term_vectors("title_"),
-        helper.make_node("Squeeze", ["title_text_vectors", "first"], ["points"]),
         *_ones("title_terms", "title_ones"),
         helper.make_node("Softmax", ["title_ones"], ["title_shares"]),
         helper.make_node("Squeeze", ["title_shares", "first"], ["title_weights"]),
         helper.make_node("Identity", ["tenth"], ["temperature"]),
     ]
-    dim = table.shape[1]
-    outputs = {"pairs": ["L", "L"], "title_weights": ["M"], "points": ["M", dim], "temperature": []}
+    outputs = {"pairs": ["L", "L"], "title_weights": ["M"], "temperature": []}
     first, tenth = np.array([0], dtype=np.int64), np.array(0.1, dtype=np.float32)
-    constants = {"table": table, "first": first, "tenth": tenth}
+    constants = {"first": first, "tenth": tenth}
     inputs = {f"{text}_{name}": [None, None] for text in ("query", "title") for name in ("features", "terms")}
     _save_graph(path, nodes, constants, inputs, outputs)
 

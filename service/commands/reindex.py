@@ -36,12 +36,12 @@ def reindex(
         float, typer.Option(min=0.0, max=1.0, help="Recall of the exact top 100 that candidates must reach.")
     ] = 0.98,
     backend: Annotated[
-        Literal["auto", "flat", "hnsw"],
+        Literal["auto", "flat", "codes", "hnsw"],
         typer.Option(help="Candidate index; auto goes by the catalogue's size."),
     ] = "auto",
     queries: Annotated[
         Path | None,
-        typer.Option(help="Queries to measure recall on, one a line; by default cut from titles."),
+        typer.Option(help="Queries to measure recall on, one a line; by default judged ones, or cut from titles."),
     ] = None,
     judgments: Annotated[
         Path | None,

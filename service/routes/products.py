@@ -17,7 +17,7 @@ from service.schemas import MAX_PRODUCT_ID
 from service.schemas_answer import ProductBody
 from service.schemas_products import BulkResponse, ChangeResponse, ProductResponse, RejectedLine
 
-_READ = responses(404, 500, 503)
+_READ = responses(404, 422, 500, 503)
 _WRITE = responses(413, 415, 422, 500, 503)
 _LINES = {"application/x-ndjson", "application/jsonl", "application/x-jsonlines"}
 _PRODUCT = {
@@ -72,7 +72,7 @@ def routes(live: LiveSearcher) -> APIRouter:
             raise InvalidInputError("body", str(error)) from error
         return _changed(product_id, sequence, started, request)
 
-    @router.delete("/v1/products/{product_id:path}", summary="Delete a product", responses={**_READ})
+    @router.delete("/v1/products/{product_id:path}", summary="Delete a product", responses=_READ)
     async def delete(product_id: ProductPath, request: Request) -> ChangeResponse:
         """Delete a product. When this answers, the change is on disk, and searches see it no more."""
         started = time.perf_counter()

@@ -14,7 +14,7 @@ from service.errors import responses
 from service.live import LiveSearcher, NotReadyError
 from service.schemas_products import ActivatedResponse, SnapshotBody, SnapshotsResponse
 
-_CHANGE = responses(404, 409, 500, 503)
+_CHANGE = responses(404, 409, 422, 500, 503)
 
 
 def routes(live: LiveSearcher, root: FilePath) -> APIRouter:

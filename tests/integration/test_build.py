@@ -57,7 +57,7 @@ def test_a_build_publishes_every_product_with_its_point(tmp_path, bundle_dir, ca
     assert [opened.documents.product(row) for row in range(800)] == products
     expected = TextEncoder(bundle_dir).encode_products([searchable_text(product) for product in products])
     np.testing.assert_allclose(opened.points, expected, atol=1e-6)
-    assert list(report.seconds) == ["encode", "words", "index", "calibrate"]
+    assert list(report.seconds) == ["encode", "words", "columns", "index", "calibrate"]
     assert report.fusion == opened.manifest.fusion == Fusion()
     assert report.products_per_second == pytest.approx(800 / report.total_seconds)
     assert hidden(tmp_path / "index") == [".lock"]
@@ -123,7 +123,7 @@ def test_judgments_teach_how_the_channels_are_fused(tmp_path, bundle_dir, catalo
     assert (fusion.method, fusion.queries) == ("weighted", len(dev))
     assert fusion.lexical_weight > 0
     assert Snapshot.open(report.directory).manifest.fusion == fusion
-    assert list(report.seconds) == ["encode", "words", "index", "calibrate", "fuse"]
+    assert list(report.seconds) == ["encode", "words", "columns", "index", "calibrate", "fuse"]
     assert heard[-1] == ("fuse", len(dev), len(dev))
     best = max(fusion.metrics["hyperboloid"]["nDCG@10"], fusion.metrics["lexical"]["nDCG@10"])
     assert fusion.metrics["hybrid"]["nDCG@10"] >= best - 0.01
@@ -242,7 +242,7 @@ def test_progress_is_told_stage_by_stage(tmp_path, bundle_dir, catalog):
         queries=QUERIES,
         on_progress=lambda stage, done, total: heard.append((stage, done, total)),
     )
-    assert list(dict.fromkeys(stage for stage, _, _ in heard)) == ["encode", "words", "index", "calibrate"]
+    assert list(dict.fromkeys(stage for stage, _, _ in heard)) == ["encode", "words", "columns", "index", "calibrate"]
     assert ("encode", 800, None) in heard
     assert ("index", 800, 800) in heard
     assert heard[-1][1] == heard[-1][2]

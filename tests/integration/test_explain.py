@@ -120,15 +120,17 @@ def test_intersections_are_every_two_terms_heaviest_first(explained):
     assert explained("p7", "acme").intersections == ()
 
 
-def test_a_term_is_answered_most_by_itself(explained):
-    found = explained("p7", TITLES[7])
-    for place, line in enumerate(found.grid):
-        answer = found.title_terms[int(np.argmax(line))].term
-        assert answer == found.query_terms[place].term
+def test_a_term_is_mostly_answered_by_itself(explained):
+    by_itself = []
+    for i in range(30):
+        found = explained(f"p{i}", TITLES[i])
+        best = [found.title_terms[int(np.argmax(line))].term for line in found.grid]
+        by_itself += [answer == asked.term for answer, asked in zip(best, found.query_terms, strict=True)]
+    assert np.mean(by_itself) > 0.8
 
 
 def test_what_cannot_be_explained_says_why(explained, searcher):
-    with pytest.raises(UnknownProductError, match=f"{searcher.snapshot_id} has no product 'nope'"):
+    with pytest.raises(UnknownProductError, match="there is no product 'nope'"):
         explained("nope")
     with pytest.raises(EmptyTextError):
         explained("p7", "?!")

@@ -257,7 +257,7 @@ def test_similar_pages_join_and_end_before_the_product_itself(searcher):
 
 
 def test_similar_to_an_unknown_product_says_which(searcher):
-    with pytest.raises(UnknownProductError, match="has no product 'nope'"):
+    with pytest.raises(UnknownProductError, match="there is no product 'nope'"):
         searcher.similar("nope")
     with pytest.raises(ValueError, match="limit is 0"):
         searcher.similar("p3", limit=0)

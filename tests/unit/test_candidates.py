@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from fakes import hierarchical_points
 
-from index.candidates import FLAT_BELOW, CandidateIndex, default_backend
+from index.candidates import CODES_BELOW, FLAT_BELOW, CandidateIndex, default_backend
 from model import lorentz
 
 CURVATURES = [0.0, 0.25, 1.0, 4.0]
@@ -38,6 +38,18 @@ def test_the_graph_finds_the_nearest_of_hierarchical_points(c):
     assert np.mean(recalls) >= 0.95
 
 
+@pytest.mark.parametrize("c", CURVATURES)
+@pytest.mark.parametrize("dim", [47, 48])
+def test_codes_find_the_nearest_among_some_hundred(c, dim):
+    points = hierarchical_points(6000, dim)
+    index = CandidateIndex.build(points, c=c, backend="codes")
+    recalls = []
+    for centre in hierarchical_points(40, dim, seed=2):
+        truth = np.argsort(exact_distances(points, centre, c=c))[:100]
+        recalls.append(np.isin(truth, index.search(centre, 500)).mean())
+    assert np.mean(recalls) >= 0.93
+
+
 def test_more_effort_finds_more():
     points = hierarchical_points(6000, 48)
     index = CandidateIndex.build(points, c=1.0, backend="hnsw")
@@ -51,7 +63,7 @@ def test_more_effort_finds_more():
     assert recall(None) < recall(200)
 
 
-@pytest.mark.parametrize("backend", ["flat", "hnsw"])
+@pytest.mark.parametrize("backend", ["flat", "codes", "hnsw"])
 def test_asking_for_more_than_there_is_gives_each_row_once(backend):
     index = CandidateIndex.build(hierarchical_points(30, 8), c=1.0, backend=backend)
     rows = index.search(np.zeros(8, dtype=np.float32), 1000)
@@ -59,7 +71,7 @@ def test_asking_for_more_than_there_is_gives_each_row_once(backend):
     assert rows.dtype == np.int64
 
 
-@pytest.mark.parametrize("backend", ["flat", "hnsw"])
+@pytest.mark.parametrize("backend", ["flat", "codes", "hnsw"])
 @pytest.mark.parametrize("c", [0.0, 1.0])
 def test_a_saved_index_answers_as_before(tmp_path, backend, c):
     points = hierarchical_points(1000, 16)
@@ -95,6 +107,7 @@ def test_progress_ends_at_the_number_of_rows():
     assert heard[-1] == 10_000
 
 
-def test_small_catalogues_are_scanned_and_large_ones_are_linked():
+def test_small_catalogues_are_scanned_larger_ones_coded_and_large_ones_linked():
     assert default_backend(FLAT_BELOW - 1) == "flat"
-    assert default_backend(FLAT_BELOW) == "hnsw"
+    assert default_backend(FLAT_BELOW) == default_backend(CODES_BELOW - 1) == "codes"
+    assert default_backend(CODES_BELOW) == "hnsw"

@@ -25,7 +25,7 @@ def attention(seed, *, query=3, title=5, dim=4, temperature=0.2):
         centres=chance.normal(size=(query, dim)).astype(np.float32),
         limits=(0.1 + chance.random((query, dim))).astype(np.float32),
         title_weights=(weights / weights.sum()).astype(np.float32),
-        points=chance.normal(size=(title, dim)).astype(np.float32),
+        without=chance.normal(size=(title, dim)).astype(np.float32),
         temperature=temperature,
     )
 
@@ -44,12 +44,8 @@ def slow(of):
     alpha = [0.5 * float(of.pairs[i].sum() + of.pairs[:, i].sum()) for i in range(len(of.query_terms))]
     rows = []
     for i, share in enumerate(alpha):
-        distances = [containment(x, of.centres[i], of.limits[i], c=C, gamma=GAMMA) for x in of.points]
-        near = min(distances)
-        shares = [
-            float(beta) * np.exp(-(distance - near) / of.temperature)
-            for beta, distance in zip(of.title_weights, distances, strict=True)
-        ]
+        distances = [containment(x, of.centres[i], of.limits[i], c=C, gamma=GAMMA) for x in of.without]
+        shares = [np.exp((distance - max(distances)) / of.temperature) for distance in distances]
         rows.append([share * value / sum(shares) for value in shares])
     return np.array(rows)
 
@@ -83,7 +79,7 @@ def test_the_weights_of_terms_sum_to_one_and_a_pair_counts_half_for_each(of):
 @given(attentions, st.randoms(use_true_random=False))
 def test_other_orders_of_terms_give_the_same_grid_in_that_order(of, chance):
     order = chance.sample(range(len(of.title_terms)), len(of.title_terms))
-    shuffled = replace(of, title_weights=of.title_weights[order], points=of.points[order])
+    shuffled = replace(of, without=of.without[order])
     np.testing.assert_allclose(
         grid(shuffled, c=C, gamma=GAMMA), grid(of, c=C, gamma=GAMMA)[:, order], rtol=1e-3, atol=1e-6
     )
@@ -98,31 +94,21 @@ def test_a_row_scales_with_its_terms_weight(of, factor):
     np.testing.assert_allclose(after, ratio * before, rtol=1e-4, atol=1e-7)
 
 
-def test_a_nearer_title_term_gets_more_and_a_lower_temperature_sharpens_that():
+def test_a_term_that_is_missed_more_gets_more_and_a_lower_temperature_sharpens_that():
     of = attention(3, query=1, title=2)
-    same = replace(of, title_weights=np.array([0.5, 0.5], dtype=np.float32))
-    nearer = int(np.argmin([containment(x, of.centres[0], of.limits[0], c=C, gamma=GAMMA) for x in of.points]))
-    wide, sharp = (grid(replace(same, temperature=t), c=C, gamma=GAMMA)[0, nearer] for t in (1.0, 0.1))
+    missed = int(np.argmax([containment(x, of.centres[0], of.limits[0], c=C, gamma=GAMMA) for x in of.without]))
+    wide, sharp = (grid(replace(of, temperature=t), c=C, gamma=GAMMA)[0, missed] for t in (1.0, 0.1))
     assert 0.5 < wide < sharp <= 1.0
-
-
-def test_a_title_term_without_attention_gets_nothing_and_breaks_nothing():
-    of = attention(5)
-    weights = of.title_weights.copy()
-    weights[2] = 0.0
-    cells = grid(replace(of, title_weights=weights), c=C, gamma=GAMMA)
-    assert np.isfinite(cells).all()
-    assert cells[:, 2].max() < 1e-20
 
 
 def test_far_terms_and_a_low_temperature_do_not_underflow():
     of = attention(6, temperature=1e-4)
-    cells = grid(replace(of, points=30.0 * of.points), c=C, gamma=GAMMA)
+    cells = grid(replace(of, without=30.0 * of.without), c=C, gamma=GAMMA)
     assert cells.sum() == pytest.approx(1.0, abs=1e-5)
 
 
 def test_torch_gives_the_same_grid():
     of = attention(7)
-    arrays = {name: torch.from_numpy(getattr(of, name)) for name in ("pairs", "centres", "limits", "points")}
-    tensors = replace(of, title_weights=torch.from_numpy(of.title_weights), **arrays)
+    arrays = {name: torch.from_numpy(getattr(of, name)) for name in ("pairs", "centres", "limits", "without")}
+    tensors = replace(of, **arrays)
     np.testing.assert_allclose(grid(tensors, c=C, gamma=GAMMA).numpy(), grid(of, c=C, gamma=GAMMA), atol=1e-5)

@@ -13,6 +13,7 @@ HITS = tuple(
 RESULT = SearchResult(
     hits=HITS,
     total=Total(12, "eq"),
+    facets=(),
     mode="hybrid",
     generality=-6.0,
     snapshot="20261121T144745-46c5ac",

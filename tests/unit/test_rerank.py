@@ -18,7 +18,7 @@ def test_distances_and_containment_are_those_of_the_geometry():
     found = rerank(POINTS, rows, REGION, c=1.0, gamma=0.8)
     x = POINTS[found.rows]
     expected = hyperboloid.containment(x, CENTRE, LIMIT, c=1.0, gamma=0.8)
-    np.testing.assert_array_equal(found.distances, expected)
+    np.testing.assert_allclose(found.distances, expected, rtol=1e-5)
     np.testing.assert_array_equal(found.contained, hyperboloid.contains(x, CENTRE, LIMIT))
     assert sorted(found.rows.tolist()) == rows.tolist()
     assert (np.diff(found.distances) >= 0).all()
