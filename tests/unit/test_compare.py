@@ -337,14 +337,22 @@ def test_tables_are_made_from_the_report_with_the_best_system_first(tmp_path, mo
     ]
     for number, record in enumerate(records):
         (tmp_path / f"{number}.json").write_text(json.dumps(record))
-    monkeypatch.setattr(tables, "_report", lambda name: report.collect(tmp_path))
+    spread = {protocol: {name: {"mean": 0.5, "std": 0.1} for name in names} for protocol, names in MEASURES.items()}
+    whole = {
+        "test": {"hyperboloid": spread, "hybrid": spread},
+        "runs": [{"train": {"options": {"minutes": 25.0}}}],
+    }
+    monkeypatch.setattr(tables, "_report", lambda name: whole if name == "homedepot" else report.collect(tmp_path))
     ranked, retrieved, dims, hierarchy = (
         table().splitlines()
         for table in (tables.compare_rank, tables.compare_retrieve, tables.compare_dims, tables.compare_flipkart)
     )
-    assert [line.split(" | ")[0] for line in ranked[2:]] == ["| anthem", "| knrm"]
+    full = ["| anthem, 25 minutes", "| anthem, 25 minutes, and BM25"]
+    assert [line.split(" | ")[0] for line in ranked[2:]] == ["| anthem", *full, "| knrm"]
+    assert "0.500 ± 0.100" in ranked[3]
+    assert "50.0" in ranked[3]
     assert "0.750 ± 0.000" in ranked[2]
-    assert retrieved[3].endswith("| BM25 top 100 |")
+    assert retrieved[-1].endswith("| BM25 top 100 |")
     assert dims[2] == "| R@10 | anthem | 0.250 | 0.750 ± 0.000 |"
     assert hierarchy[2].startswith("| anthem | 8 | 0.500 |")
     for table in (ranked, retrieved, dims, hierarchy):
