@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
+from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Self
 
@@ -156,7 +157,7 @@ class LexicalIndex:
         return None
 
     def _knows(self, word: str) -> bool:
-        stem = _stemmer().stemWord(word)
+        stem = _stem(word)
         return stem in self._index.vocab_dict or self._live.has(stem)
 
     def _frequency(self, term: str) -> int:
@@ -184,10 +185,15 @@ def _joins(found: Sequence[str]) -> list[str]:
 
 
 def _stems(found: Sequence[str]) -> list[str]:
-    stems: list[str] = _stemmer().stemWords(found)
-    return stems
+    return [_stem(word) for word in found]
+
+
+@lru_cache(maxsize=1 << 16)
+def _stem(word: str) -> str:
+    # a stemmer of its own each time, as none may be shared between threads; kept are the stems
+    stem: str = _stemmer().stemWord(word)
+    return stem
 
 
 def _stemmer() -> Stemmer.Stemmer:
-    """A new one each time: it costs microseconds, and none may be shared between threads."""
     return Stemmer.Stemmer("english")
