@@ -113,7 +113,7 @@ def homedepot_asked() -> str:
             (f"{mode}, R@10 lost to one edit", 0.15, report["robustness"][mode]["edit"]["lost"]["mean"])
             for mode in ("hybrid", "hyperboloid")
         ),
-        ("milliseconds to encode a query, median", 1.0, report["latency"]["hyperboloid"]["encode_ms"]["median"]),
+        ("milliseconds to encode a query, median", 1.0, _report("encoding")["encode_ms"]["median"]),
     ]
     lines = [_row("what", "asked", "measured", ""), _row(*["---"] * 4)]
     lines += [_row(what, f"≥ {bar:g}", f"{value:.3f}", _verdict(value >= bar)) for what, bar, value in rows]
@@ -146,7 +146,8 @@ def homedepot_speed() -> str:
         "candidates' recall of the exact containment top 100": (
             f"{statistics.mean(run['reindex']['candidates']['recall'] for run in runs):.3f}"
         ),
-        "encoding a query, median": f"{latency['hyperboloid']['encode_ms']['median']:.2f} ms",
+        "encoding a query by itself, median": f"{_report('encoding')['encode_ms']['median']:.2f} ms",
+        "encoding it within a search, median": f"{latency['hyperboloid']['encode_ms']['median']:.2f} ms",
         **{
             f"a whole {mode} search, median / p99": (
                 f"{latency[mode]['search_ms']['median']:.2f} / {latency[mode]['search_ms']['p99']:.2f} ms"

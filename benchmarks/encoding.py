@@ -1,0 +1,57 @@
+"""How long a query takes to encode by itself, on one thread, spelling included.
+
+In a search it takes longer, as the scans before it have filled the caches.
+
+    python -m benchmarks.encoding --data folder --index var/index --out benchmarks/encoding.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks.homedepot import JUDGMENTS, WARM_UP, percentiles
+from benchmarks.provenance import commit, machine, versions
+from index.changes import opened
+from index.expression import Conjunction
+from model.catalog import Rejects, read_judgments, split_of
+
+PACKAGES = ("numpy", "onnxruntime", "saddle")
+
+
+def main() -> None:
+    """Measure one index and write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with judgments.csv.gz")
+    parser.add_argument("--index", type=Path, required=True, help="index root")
+    parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
+    asked = parser.parse_args()
+    judgments = read_judgments(asked.data / JUDGMENTS, Rejects())
+    queries = sorted({judgment.query for judgment in judgments if split_of(judgment.query) == "test"})
+    seconds = []
+    with opened(asked.index, threads=1) as searcher:
+        for query in [*queries[:WARM_UP], *queries]:
+            began = time.perf_counter()
+            searcher.channels.region((Conjunction((query,)),))
+            seconds.append(time.perf_counter() - began)
+        model = searcher.model_version
+    report = {
+        "benchmark": "encoding",
+        "command": "python -m benchmarks.encoding --data … --index …",
+        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit(),
+        "machine": machine(),
+        "versions": versions(PACKAGES),
+        "model": model,
+        "queries": len(queries),
+        "encode_ms": percentiles(seconds[WARM_UP:]),
+    }
+    asked.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(report["encode_ms"]))
+
+
+if __name__ == "__main__":
+    main()
