@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from index.kernels import within
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -15,8 +17,8 @@ CENSUS_UP_TO = 200_000
 """Products up to which the census is worth its memory and its share of a search."""
 _LEVELS = 256
 _AXES_A_LOOK = 8
-_FEW = 100
-"""With a hundredth of the rows left it is cheaper to compare these exactly than all rows on more axes."""
+_FEW = 30
+"""With a thirtieth of the rows left it is cheaper to compare these exactly than all rows on more axes."""
 
 
 class Census:
@@ -61,4 +63,8 @@ class Census:
             if np.count_nonzero(left) * _FEW <= len(left):
                 break
         rows = np.flatnonzero(left)
-        return rows[box.contains(self._points[rows])]
+        rows = rows[within(self._points, rows, box.lo, box.hi, order)]
+        if box.excluded:
+            x = self._points[rows]
+            rows = rows[~np.any([excluded.contains(x) for excluded in box.excluded], axis=0)]
+        return rows

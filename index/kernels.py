@@ -53,6 +53,21 @@ def containment(
 
 
 @numba.njit(nogil=True, cache=True)
+def within(
+    points: Vector, rows: NDArray[np.int64], lo: Vector, hi: Vector, axes: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Which of ``rows`` (K) of ``points`` (N, d) lie between ``lo`` and ``hi`` on all ``axes``, tried in order."""
+    inside = np.ones(len(rows), dtype=np.bool_)
+    for k in range(len(rows)):
+        x = points[rows[k]]
+        for axis in axes:
+            if x[axis] < lo[axis] or x[axis] > hi[axis]:
+                inside[k] = False
+                break
+    return inside
+
+
+@numba.njit(nogil=True, cache=True)
 def _dist(square: float, cross: float, square_x: float, square_y: float, c: float) -> float:
     """The distance of x and y from ‖x − y‖², (x − y)·(x + y), ‖x‖² and ‖y‖²."""
     if c == 0.0:
