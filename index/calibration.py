@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from index.algebra import Region
-from index.exact import scan
+from index.exact import heights, scan
 from index.rerank import rerank
 from index.snapshot import CandidateSettings
 from model.text import words
@@ -96,10 +96,11 @@ def calibrate(
 
 def _truths(points: NDArray[np.float32], regions: Hyperboloids, geometry: Geometry) -> Iterator[NDArray[np.int64]]:
     """Rows of the exact containment top of each region, computed on all cores."""
+    known = heights(points, c=geometry.curvature)
 
     def top(region: int) -> NDArray[np.int64]:
         sought = Region.around(regions.centres[region], regions.limits[region])
-        return scan(points, sought, c=geometry.curvature, gamma=geometry.gamma, count=DEPTH).rows
+        return scan(points, sought, c=geometry.curvature, gamma=geometry.gamma, count=DEPTH, known=known).rows
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         yield from pool.map(top, range(len(regions)))
