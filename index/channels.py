@@ -77,8 +77,19 @@ class Channels:
         if not len(live):
             return found
         if len(live) > count:
-            live = self._scan(view.live.points, region, live - view.live.base, count=count) + view.live.base
+            live = self._near_among_live(region, view, count=count)
         return np.concatenate((found, live))
+
+    def _near_among_live(self, region: Region, view: View, *, count: int) -> NDArray[np.int64]:
+        base, points = view.live.base, view.live.points
+        rows = view.live_rows - base
+        if 2 * len(rows) < len(points):
+            return self._scan(points, region, rows, count=count) + base
+        mask = np.zeros(len(points), dtype=np.bool_)
+        mask[rows] = True
+        geometry = self.encoder.manifest.geometry
+        c, gamma = geometry.curvature, geometry.gamma
+        return scan(points, region, c=c, gamma=gamma, count=count, mask=mask, known=view.live.heights).rows + base
 
     def _near_in_snapshot(self, region: Region, view: View, *, count: int, depth: int) -> NDArray[np.int64]:
         if view.filtered is not None:

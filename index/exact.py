@@ -36,6 +36,7 @@ def scan(
     gamma: float,
     count: int,
     among: NDArray[np.int64] | None = None,
+    mask: NDArray[np.bool_] | None = None,
     known: NDArray[np.float32] | None = None,
 ) -> Ranking:
     """The ``count`` ≥ 1 rows of ``points`` (N, d) nearest to ``region`` by containment, or of the rows ``among`` them.
@@ -43,9 +44,15 @@ def scan(
     A row is passed over only if it cannot be one of them: d_out + γ·d_in ≥ γ·(d_out + d_in) ≥ γ·dist(x, m), and what
     the last is monotone in is one matrix product for all rows and each of the region's centres. ``known`` are the
     :func:`heights` of all points, computed if they are not given. Memory is a few numbers a row and ``BLOCK`` rows.
+
+    ``mask`` (N) says the same as ``among`` where it is most rows: all are looked at in passing, and none is copied.
     """
     bounds = _bounds(points, region, among, known, c=c)
-    seeds = min(len(bounds), _SEEDS * count)
+    able_count = len(bounds)
+    if mask is not None:
+        bounds[~mask] = np.inf
+        able_count = int(np.count_nonzero(mask))
+    seeds = min(able_count, _SEEDS * count)
     first = np.argpartition(bounds, seeds - 1)[:seeds] if seeds else np.empty(0, dtype=np.int64)
 
     def ranked(places: NDArray[np.int64]) -> Ranking:
@@ -53,7 +60,7 @@ def scan(
 
     best = ranked(first).head(count)
     bounds[first] = np.inf
-    able = np.flatnonzero(bounds <= _bound_at(best, c=c, gamma=gamma)) if seeds < len(bounds) else first[:0]
+    able = np.flatnonzero(bounds <= _bound_at(best, c=c, gamma=gamma)) if seeds < able_count else first[:0]
     able = able[np.argsort(bounds[able])]
     for start in range(0, len(able), BLOCK):
         block = able[start : start + BLOCK]

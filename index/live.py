@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from index.column_files import values_of
+from index.exact import heights
 from index.growing import Growing
 from index.live_columns import LiveColumns
 from model.catalog import searchable_text
@@ -46,6 +47,8 @@ class LiveView:
     now: int
     points: NDArray[np.float32]
     """Of the live rows, (count, d)."""
+    heights: NDArray[np.float32]
+    """Theirs (count), see :func:`index.exact.heights`."""
     _products: Sequence[Product]
     _rows: Mapping[str, Sequence[int]]
     _columns: LiveColumns
@@ -106,8 +109,8 @@ def _read_only(points: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def nothing(base: int, *, dim: int) -> LiveView:
     """The view of a snapshot of ``base`` rows after which nothing changed."""
-    none = np.empty(0, dtype=np.int32)
-    return LiveView(base, 0, 0, np.empty((0, dim), dtype=np.float32), (), {}, LiveColumns({}), none, None, 0)
+    none, points = np.empty(0, dtype=np.int32), np.empty((0, dim), dtype=np.float32)
+    return LiveView(base, 0, 0, points, points[:, 0], (), {}, LiveColumns({}), none, None, 0)
 
 
 class LiveProducts:
@@ -117,12 +120,14 @@ class LiveProducts:
     """
 
     def __init__(
-        self, documents: Documents, types: Mapping[str, ColumnType], lexical: LexicalIndex, *, dim: int
+        self, documents: Documents, types: Mapping[str, ColumnType], lexical: LexicalIndex, *, dim: int, c: float
     ) -> None:
         self._documents = documents
         self._base = len(documents)
         self._lexical = lexical
+        self._c = c
         self._points: Growing[np.float32] = Growing(np.float32, dim)
+        self._heights: Growing[np.float32] = Growing(np.float32)
         self._products: list[Product] = []
         self._rows: dict[str, list[int]] = {}
         self._columns = LiveColumns(types)
@@ -147,6 +152,7 @@ class LiveProducts:
         row = len(self._products)
         self._products.append(product)
         self._points.extend(point)
+        self._heights.extend(heights(point[None, :], c=self._c))
         self._until.extend(_STAYS)
         self._columns.append(row, values_of(product))
         self._lexical.append(row, searchable_text(product))
@@ -173,6 +179,7 @@ class LiveProducts:
             count=len(self._products),
             now=self._now,
             points=_read_only(self._points.view),
+            heights=self._heights.view,
             _products=self._products,
             _rows=self._rows,
             _columns=self._columns,

@@ -111,7 +111,11 @@ class Searcher:
         self.snapshot = snapshot
         self.channels = channels
         self._live = LiveProducts(
-            snapshot.documents, snapshot.columns.types, channels.lexical, dim=snapshot.manifest.geometry.dim
+            snapshot.documents,
+            snapshot.columns.types,
+            channels.lexical,
+            dim=snapshot.manifest.geometry.dim,
+            c=snapshot.manifest.geometry.curvature,
         )
         self._selections = Selections(snapshot.columns)
         self._census = Census(snapshot.points) if len(snapshot.points) <= CENSUS_UP_TO else None
@@ -338,7 +342,9 @@ class Searcher:
         region, view = sought.region, sought.view
         if self._census is not None:
             live = view.live_rows
-            rows = np.concatenate((view.among(self._census.rows(region)), live[region.contains(view.points(live))]))
+            rows = np.concatenate(
+                (view.among(self._census.rows(region)), live[region.inside(view.live.points, live - view.live.base)])
+            )
             return _Inside(rows[rows != sought.without] if sought.without is not None else rows, complete=True)
         return _Inside(ranked.rows[ranked.inside], len(ranked.rows) + (sought.without is not None) >= view.size)
 

@@ -81,6 +81,13 @@ def test_a_union_is_scanned_among_some_rows_as_an_oracle_does_it(c):
     union = Region(tuple(Box.around(*part) for part in parts))
     expected = np.min([oracle(points[among], *part, c=c, gamma=0.7) for part in parts], axis=0)
     known = exact.heights(points, c=c)
+    mask = np.isin(np.arange(2000), among)
+    masked = scan(points, union, c=c, gamma=0.7, count=30, mask=mask, known=known)
+    np.testing.assert_allclose(masked.distances, np.sort(expected)[:30], rtol=1e-4, atol=1e-5)
+    assert mask[masked.rows].all()
+    few = np.flatnonzero(mask)[:7]
+    rare = scan(points, union, c=c, gamma=0.7, count=30, mask=np.isin(np.arange(2000), few))
+    assert sorted(rare.rows.tolist()) == few.tolist()
     for already in (known, None):
         found = scan(points, union, c=c, gamma=0.7, count=30, among=among, known=already)
         np.testing.assert_allclose(found.distances, np.sort(expected)[:30], rtol=1e-4, atol=1e-5)
