@@ -18,6 +18,7 @@ COPY --from=build /opt/saddle /opt/saddle
 ENV PATH=/opt/saddle/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
+    NUMBA_CACHE_DIR=/tmp/saddle-numba \
     SADDLE_INDEX=/var/lib/saddle/index \
     SADDLE_HOST=0.0.0.0 \
     SADDLE_PORT=8080 \

@@ -1,24 +1,42 @@
 """Containment compiled: distances of chosen rows to a box, one pass over each row and no copy of it.
 
 NumPy's way of the same makes a dozen arrays of the rows' size and takes several times as long. Compiled once and kept
-beside this file or in the user's cache; the interpreter's lock is not held meanwhile.
+beside this file, in the user's cache or in NUMBA_CACHE_DIR; the interpreter's lock is not held meanwhile.
 """
 
 from __future__ import annotations
 
 from math import log1p, sqrt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numba
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     Vector = NDArray[np.float32]
 
+_Function = TypeVar("_Function", bound="Callable[..., Any]")
 
-@numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
+
+def _compiled(**options: Any) -> Callable[[_Function], _Function]:
+    """Compile a function when it is first called, and keep the result for other processes where there is a place."""
+
+    def decorated(function: _Function) -> _Function:
+        try:
+            kept: _Function = numba.njit(nogil=True, cache=True, **options)(function)
+        except RuntimeError:  # nothing can be written, neither here nor in the user's cache
+            fresh: _Function = numba.njit(nogil=True, **options)(function)
+            return fresh
+        return kept
+
+    return decorated
+
+
+@_compiled(fastmath={"reassoc", "contract", "nsz"})
 def containment(
     points: Vector, rows: NDArray[np.int64], lo: Vector, hi: Vector, centre: Vector, c: float, gamma: float
 ) -> tuple[Vector, NDArray[np.bool_]]:
@@ -52,7 +70,7 @@ def containment(
     return distances, inside
 
 
-@numba.njit(nogil=True, cache=True)
+@_compiled()
 def within(
     points: Vector, rows: NDArray[np.int64], lo: Vector, hi: Vector, axes: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
@@ -67,7 +85,7 @@ def within(
     return inside
 
 
-@numba.njit(nogil=True, cache=True)
+@_compiled()
 def _dist(square: float, cross: float, square_x: float, square_y: float, c: float) -> float:
     """The distance of x and y from ‖x − y‖², (x − y)·(x + y), ‖x‖² and ‖y‖²."""
     if c == 0.0:

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from fakes import hierarchical_points
@@ -33,6 +37,17 @@ def test_distances_are_those_of_a_float64_oracle(c, gamma, spread, scale, seed):
     expected = [oracle(points[row], centre, limit, c=c, gamma=gamma) for row in rows]
     np.testing.assert_allclose(distances, expected, rtol=2e-4, atol=2e-4 * scale)
     np.testing.assert_array_equal(inside, hyperboloid.contains(points[rows], centre, limit))
+
+
+def test_where_nothing_can_be_kept_it_is_compiled_all_the_same():
+    script = (
+        "import numpy as np; from index.kernels import within; one = np.ones((1, 2), dtype=np.float32)\n"
+        "assert within(one, np.arange(1), one[0], one[0], np.arange(2)).all()"
+    )
+    nowhere = {**os.environ, "NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator"}
+    nowhere.pop("NUMBA_CACHE_DIR", None)
+    done = subprocess.run([sys.executable, "-c", script], env=nowhere, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_no_rows_have_no_distances():
