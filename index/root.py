@@ -150,10 +150,10 @@ def prune(root: Path, *, keep: int) -> list[str]:
     open stays until it is closed.
 
     Raises:
-        SnapshotError: a build is writing to ``root``, or nothing is current.
+        SnapshotError: a build is writing to ``root``, or nothing that can be read is current.
     """
     with _locked(root):
-        now = current(root).name
+        now = read_manifest(current(root)).id
         found = listed(root)
         kept = [manifest for place, manifest in enumerate(found) if place < keep or manifest.id == now]
         removed = [manifest.id for manifest in found if manifest not in kept]

@@ -334,6 +334,14 @@ def test_pruning_leaves_a_journal_alone_that_a_kept_snapshot_knows_nothing_of(tm
         assert len(journal.since(0)) == 1
 
 
+def test_nothing_is_pruned_where_the_current_snapshot_cannot_be_read(tmp_path, bundle_dir):
+    first, second = publish(tmp_path, bundle_dir), publish(tmp_path, bundle_dir)
+    (second / snapshot.MANIFEST).unlink()
+    with pytest.raises(SnapshotError, match=snapshot.MANIFEST):
+        index_root.prune(tmp_path, keep=0)
+    assert first.is_dir()
+
+
 def test_nothing_is_pruned_while_a_build_writes(tmp_path, bundle_dir):
     publish(tmp_path, bundle_dir)
     with index_root.drafting(tmp_path), pytest.raises(SnapshotError, match="another build is writing"):
