@@ -92,6 +92,7 @@ class LiveSearcher:
         self._journal: Journal | None = None
         self._journal_version = 0
         self._showing = threading.Lock()
+        self._looking = threading.Lock()
         self._refused: Path | None = None
         self._refusals = 0
         self._retry_at = 0.0
@@ -179,6 +180,10 @@ class LiveSearcher:
         Never raises. A snapshot that cannot be loaded is logged and counted, the one before serves on, and it
         is tried again only after a growing pause.
         """
+        with self._looking:
+            self._look_at_current()
+
+    def _look_at_current(self) -> None:
         try:
             directory = current(self._root)
         except (OSError, ValueError) as error:

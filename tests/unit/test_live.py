@@ -158,6 +158,17 @@ def test_a_current_that_names_nothing_leaves_the_old_snapshot_serving(tmp_path, 
     assert bench.failures == 1
 
 
+def test_two_that_look_at_once_open_a_snapshot_once(tmp_path):
+    bench = Bench(tmp_path)
+    point_at(tmp_path, "s1")
+    threads = [threading.Thread(target=bench.live.reload) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert bench.attempts == ["s1"]
+
+
 def test_it_watches_while_it_runs_and_closes_at_the_end(tmp_path):
     bench = Bench(tmp_path)
 
