@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -77,24 +77,16 @@ class Channels:
         if not len(live):
             return found
         if len(live) > count:
-            live = self._near_among_live(region, view, count=count)
+            mask = np.zeros(view.live.count, dtype=np.bool_)
+            mask[live - view.live.base] = True
+            near = self._scan(view.live.points, region, count=count, mask=mask, known=view.live.heights)
+            live = near + view.live.base
         return np.concatenate((found, live))
-
-    def _near_among_live(self, region: Region, view: View, *, count: int) -> NDArray[np.int64]:
-        base, points = view.live.base, view.live.points
-        rows = view.live_rows - base
-        if 2 * len(rows) < len(points):
-            return self._scan(points, region, rows, count=count) + base
-        mask = np.zeros(len(points), dtype=np.bool_)
-        mask[rows] = True
-        geometry = self.encoder.manifest.geometry
-        c, gamma = geometry.curvature, geometry.gamma
-        return scan(points, region, c=c, gamma=gamma, count=count, mask=mask, known=view.live.heights).rows + base
 
     def _near_in_snapshot(self, region: Region, view: View, *, count: int, depth: int) -> NDArray[np.int64]:
         if view.filtered is not None:
             rows = view.among(view.filtered.rows)
-            return rows if len(rows) <= count else self._scan(view.snapshot_points, region, rows, count=count)
+            return rows if len(rows) <= count else self._scan(view.snapshot_points, region, count=count, among=rows)
         while count < view.live.base:
             boxes = region.boxes
             found = [self.candidates.search(box.centre, count, ef_search=self.settings.ef_search) for box in boxes]
@@ -107,10 +99,10 @@ class Channels:
         return view.among(np.arange(view.live.base, dtype=np.int64))
 
     def _scan(
-        self, points: NDArray[np.float32], region: Region, among: NDArray[np.int64], *, count: int
+        self, points: NDArray[np.float32], region: Region, *, count: int, **which: NDArray[Any]
     ) -> NDArray[np.int64]:
         geometry = self.encoder.manifest.geometry
-        return scan(points, region, c=geometry.curvature, gamma=geometry.gamma, count=count, among=among).rows
+        return scan(points, region, c=geometry.curvature, gamma=geometry.gamma, count=count, **which).rows
 
     def either(self, region: Region, words: LexicalScores, view: View, *, depth: int) -> NDArray[np.int64]:
         """The rows near ``region`` and those of the highest BM25, each once."""
