@@ -14,8 +14,8 @@ class MisplacedError(ValueError):
     def __init__(self, message: str, place: Place = None) -> None:
         where = {int: f" at character {place}", str: f" at {place or '/'}"}.get(type(place), "")
         super().__init__(f"{self.what}{where} {message}")
-        self.message = message
-        self.place = place
+        self.message = _sayable(message)
+        self.place = _sayable(place) if isinstance(place, str) else place
 
     @property
     def position(self) -> int | None:
@@ -26,6 +26,11 @@ class MisplacedError(ValueError):
     def pointer(self) -> str | None:
         """The JSON pointer to the offending part, if it was JSON."""
         return self.place if isinstance(self.place, str) else None
+
+
+def _sayable(text: str) -> str:
+    """``text`` with halves of characters, which no encoding takes, written out."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def described(value: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Annotated, Any
 
+import orjson
 from fastapi import APIRouter, Depends, HTTPException, Path, Request
 
 from index.changes import Changes, UnsuitableProductError
@@ -130,8 +131,8 @@ def routes(live: LiveSearcher) -> APIRouter:
 
 async def _object(request: Request) -> dict[str, Any]:
     try:
-        values = await request.json()
-    except ValueError as error:
+        values = orjson.loads(await request.body())  # unlike json, it takes no halves of characters
+    except orjson.JSONDecodeError as error:
         raise InvalidInputError("body", "is not JSON in UTF-8 that can be read") from error
     if not isinstance(values, dict):
         raise InvalidInputError("body", "is not a JSON object")

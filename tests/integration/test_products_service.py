@@ -157,6 +157,15 @@ def test_bodies_of_another_size_or_kind_are_refused(client):
     assert client.get("/v1/products/p3").json()["product"]["title"] == TITLES[3]
 
 
+def test_half_a_character_is_refused_in_a_product_and_in_a_line(client):
+    half = '{"title": "gizmo", "description": "\\ud800"}'
+    put = client.request("PUT", "/v1/products/p3", content=half, headers={"Content-Type": "application/json"})
+    assert "is not JSON" in error_of(put)["message"]
+    line = half.replace("{", '{"product_id": "a", ', 1)
+    answer = client.post("/v1/products", content=line, headers=NDJSON).json()
+    assert "broken JSON" in answer["rejected"][0]["reason"]
+
+
 def test_two_services_on_one_root_show_each_others_changes(root, client):
     with serving(root, open_searcher=Searcher.open) as other:
         while other.get("/readyz").status_code != 200:

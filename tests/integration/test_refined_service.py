@@ -112,6 +112,13 @@ def test_a_filter_that_cannot_be_used_is_a_422_with_its_place(client, wanted, pl
         assert (by_url["field"], by_url["message"]) == ("filter", error["message"])
 
 
+@pytest.mark.parametrize("wanted", ['"brand = \\ud800"', '{"price": "\\ud800"}', '{"\\ud800": 3}'])
+def test_half_a_character_in_a_filter_is_a_422(client, wanted):
+    content = f'{{"query": "drill", "filter": {wanted}}}'
+    response = client.post("/v1/search", content=content, headers={"Content-Type": "application/json"})
+    assert response.status_code == 422, response.text
+
+
 @pytest.mark.parametrize("part", [{"sort": "-size"}, {"facets": ["brand", "size"]}, {"fields": ["title", "size"]}])
 def test_another_column_is_a_422_that_lists_the_columns(client, part):
     error = error_of(client.post("/v1/search", json={"query": "drill", **part}))
