@@ -8,11 +8,12 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Literal
 
-from index.calibration import QUERIES, calibrate, sample_queries
-from index.candidates import Backend, CandidateIndex, default_backend
+from index.calibration import QUERIES, Calibration, sample_queries
+from index.candidates import CandidateIndex
 from index.channels import Channels
 from index.column_files import COLUMNS, ColumnsWriter
 from index.documents import Documents, DocumentWriter
@@ -23,6 +24,7 @@ from index.lexical import LEXICAL, LexicalIndex, LexicalWriter
 from index.live import nothing
 from index.points import PointsWriter, load_points
 from index.root import adopt_encoder, drafting, publish
+from index.shapes import Choice, contenders
 from index.snapshot import CANDIDATES, POINTS, CandidateSettings, Contents, JournalMark, RejectSummary
 from index.view import View
 from model.catalog import Rejects, fingerprint, read_products, searchable_text
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from model.catalog import Product
     from model.text import Vocabulary
 
-Stage = Literal["encode", "words", "columns", "index", "calibrate", "fuse"]
+Stage = Literal["encode", "words", "columns", "measure", "index", "calibrate", "fuse"]
 
 _BATCH = 4096
 _FAMILIAR_TITLES = 2000
@@ -98,7 +100,7 @@ def build(
     catalog: Path,
     root: Path,
     target_recall: float = 0.98,
-    backend: Backend | Literal["auto"] = "auto",
+    backend: Choice = "auto",
     max_reject_share: float = 0.05,
     rejects_path: Path | None = None,
     queries: Sequence[str] | None = None,
@@ -117,7 +119,8 @@ def build(
         catalog: a CSV, JSONL or Parquet file of products.
         root: the index root; made if it does not exist.
         target_recall: share of the exact containment top 100 that the candidates must hold.
-        backend: ``flat``, ``codes`` or ``hnsw``; ``auto`` chooses by the number of products.
+        backend: what candidates are found by; ``auto`` tries those that are likely for this many products, ``all``
+            tries every one, and the fastest that reaches ``target_recall`` is kept.
         max_reject_share: share of bad rows above which nothing is published.
         rejects_path: file to list the bad rows in, if there are any.
         queries: queries to calibrate on, sampled if there are many; by default the judged dev queries, or words cut
@@ -282,31 +285,47 @@ def _index(
     encoder: TextEncoder,
     clock: _Clock,
     *,
-    backend: Backend | Literal["auto"],
+    backend: Choice,
     target_recall: float,
     queries: Sequence[str] | None,
 ) -> tuple[CandidateIndex, CandidateSettings]:
-    """Build the candidates of the points in ``draft`` and find out how many of them a search needs."""
+    """Build the likely candidate indexes of the points in ``draft``, try them, and keep the best."""
     points = load_points(draft / POINTS)
     geometry = encoder.manifest.geometry
-    with clock.stage("index") as progress:
-        candidates = CandidateIndex.build(
-            points,
-            c=geometry.curvature,
-            backend=default_backend(len(points)) if backend == "auto" else backend,
-            on_progress=lambda done: progress(done, len(points)),
-        )
-        candidates.save(draft / CANDIDATES)
-    with clock.stage("calibrate") as progress:
-        settings = calibrate(
-            candidates,
+    with clock.stage("measure") as progress:
+        calibration = Calibration(
             points,
             encoder.encode_queries(_some(queries) if queries else _own_queries(draft)),
             geometry=geometry,
             target_recall=target_recall,
             on_progress=progress,
         )
-    return candidates, settings
+        shapes = contenders(backend, len(points), lifted=backend == "all" or calibration.lift_pays())
+    built: list[CandidateIndex] = []
+    with clock.stage("index") as progress:
+        total = len(shapes) * len(points)
+        for shape in shapes:
+            built.append(
+                CandidateIndex.build(
+                    points,
+                    c=geometry.curvature,
+                    shape=shape,
+                    on_progress=partial(_further, progress, before=len(built) * len(points), total=total),
+                )
+            )
+    with clock.stage("calibrate") as progress:
+        trials = []
+        for index in built:
+            trials.append(calibration.trial(index))
+            progress(len(trials), len(built))
+        settings = calibration.settings(trials)
+    best = built[shapes.index(settings.shape)]
+    best.save(draft / CANDIDATES)
+    return best, settings
+
+
+def _further(progress: Callable[[int, int | None], None], done: int, *, before: int, total: int) -> None:
+    progress(before + done, total)
 
 
 def _fuse(

@@ -1,41 +1,41 @@
-"""Candidates: the products nearest to a query's centre. The only module that knows FAISS.
+"""Candidates: the rows that a region's exact order is taken of. FAISS is known here and in :mod:`index.cells` only.
 
-The order wanted is that of the Lorentz distance to the centre m, which is the order of −⟨m, x⟩ = m₀x₀ − m·x.
-Graph indexes fail on that inner product (recall 0.02 to 0.65, whatever the effort), so it is turned into
-plain L2. With z = (x, x₀) stored as (z, √(M² − ‖z‖²)) and the query as (m, −m₀, 0), all that is stored has
-the norm M, and
+What is looked for is the highest inner product with vectors that :mod:`index.vectors` makes of points and boxes.
 
-    ‖stored − query‖² = M² + ‖m‖² + m₀² + 2·(m₀x₀ − m·x)
-
-has exactly that order. At curvature 0 the points are stored as they are.
-
-A scan of *codes* needs no such turn. Every two coordinates of z are one of sixteen, learnt for these two, so a point
-is a quarter of a byte an axis; a query's inner products with the sixteen are tabulated, and sums of table entries are
-taken in registers for 32 points at once (André, Kermarrec and Le Scouarnec, *Cache locality is not enough:
-high-performance nearest neighbor search with product quantization fast scan*, VLDB 2015). It reads 16 times less than
-the points, and is as good for queries far from all points as for others, which a graph is not.
+* **flat** scans all vectors.
+* **codes** scans codes: every two coordinates are one of sixteen, learnt for these two, so a point is a quarter of a
+  byte an axis; a query's inner products with the sixteen are tabulated, and sums of table entries are taken in
+  registers for 32 points at once (André, Kermarrec and Le Scouarnec, *Cache locality is not enough: high-performance
+  nearest neighbor search with product quantization fast scan*, VLDB 2015). It reads 16 times less than a flat scan, and
+  is as good for queries far from all points as for others, which a graph is not.
+* **cells** looks at codes of the likely cells only, see :mod:`index.cells`.
+* **hnsw** walks a graph (Malkov and Yashunin, *Efficient and robust approximate nearest neighbor search using
+  hierarchical navigable small world graphs*, TPAMI 2020) over vectors that are all of one length.
 """
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Self
 
 import faiss
 import numpy as np
 
+from index.cells import Cells
+from index.shapes import INDEX, Shape
+from index.vectors import columns_an_axis, indexed, largest_square, lengthened, sought, width
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-Backend = Literal["flat", "codes", "hnsw"]
+    from index.algebra import Box
+    from index.shapes import Form
 
-FLAT_BELOW = 20_000
-"""Products below which the flat scan is the default: there it is fast enough, and exact."""
-CODES_BELOW = 300_000
-"""Products below which the scan of codes is, as it takes a third of a millisecond for 50,000 of 256 axes."""
+    Vectors = NDArray[np.float32]
+
+_CODED_AXES = 2
 _TRAINED_ON = 20_000
 _FEWEST_TO_TRAIN = 1_000
 _LINKS = 16
@@ -43,146 +43,147 @@ _EF_CONSTRUCTION = 100
 _BLOCK = 8192
 
 
-def default_backend(products: int) -> Backend:
-    """The backend that suits a catalogue of this size."""
-    if products < FLAT_BELOW:
-        return "flat"
-    return "codes" if products < CODES_BELOW else "hnsw"
-
-
 class CandidateIndex:
-    """All points of a snapshot, by distance to a centre. Searching takes one thread and is safe from many."""
+    """All points of a snapshot, to find those nearest to boxes. Searching takes one thread and is safe from many.
 
-    def __init__(self, index: faiss.Index, *, c: float) -> None:
+    Args:
+        index: the vectors, as their backend keeps them.
+        form: which vectors they are.
+        c: of the curvature −c.
+    """
+
+    def __init__(self, index: faiss.Index | Cells, *, form: Form, c: float) -> None:
         self._index = index
+        self._form: Form = form
         self._c = c
 
     @classmethod
     def build(
         cls,
-        points: NDArray[np.float32],
+        points: Vectors,
         *,
         c: float,
-        backend: Backend,
+        shape: Shape,
         on_progress: Callable[[int], None] = lambda _: None,
     ) -> Self:
-        """Index ``points`` (N, d) on all cores; ``on_progress`` hears how many rows are in."""
-        index = _empty(points, backend, c=c)
-        largest = 0.0 if backend == "codes" else _largest_square(points)
-        for start in range(0, len(points), _BLOCK):
-            block = points[start : start + _BLOCK]
-            index.add(_coded(block, c=c) if backend == "codes" else _stored(block, c=c, largest=largest))
-            on_progress(index.ntotal)
-        return cls(index, c=c)
+        """Index ``points`` (N, d), at least one, on all cores; ``on_progress`` hears how many rows are in."""
+        done = 0
+
+        def blocks() -> Iterator[Vectors]:
+            nonlocal done
+            for start in range(0, len(points), _BLOCK):
+                yield indexed(points[start : start + _BLOCK], c=c, form=shape.form)
+                done = min(start + _BLOCK, len(points))
+                on_progress(done)
+
+        def sample(count: int) -> Vectors:
+            rows = np.linspace(0, len(points) - 1, min(len(points), max(count, _FEWEST_TO_TRAIN)), dtype=np.int64)
+            return indexed(points[np.resize(rows, max(len(rows), _FEWEST_TO_TRAIN))], c=c, form=shape.form)
+
+        index: faiss.Index | Cells
+        match shape.backend:
+            case "flat":
+                index = _filled(faiss.IndexFlatIP(width(points.shape[1], shape.form)), blocks())
+            case "codes":
+                group = _CODED_AXES * columns_an_axis(shape.form)
+                index = _codes(sample(_TRAINED_ON), blocks(), group=group)
+            case "cells":
+                index = Cells.build(sample, blocks(), count=len(points))
+            case "hnsw":
+                index = _graph(blocks, width(points.shape[1], shape.form))
+        return cls(index, form=shape.form, c=c)
 
     @classmethod
-    def load(cls, path: Path, *, c: float) -> Self:
+    def load(cls, directory: Path, *, form: Form, c: float) -> Self:
         """Map an index that :meth:`save` wrote into memory.
 
         Raises:
-            ValueError: FAISS cannot read the file.
+            ValueError: FAISS cannot read it, or a file of it is missing.
         """
+        path = directory / INDEX
         try:
-            return cls(faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC), c=c)
+            index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
         except RuntimeError as error:
             raise ValueError(f"{path} is not an index that FAISS {faiss.__version__} can read: {error}") from error
+        if isinstance(index, faiss.IndexIVFPQFastScan):
+            return cls(Cells.load(index, directory), form=form, c=c)
+        return cls(index, form=form, c=c)
 
-    def save(self, path: Path) -> None:
-        """Write the index to ``path``."""
-        faiss.write_index(self._index, str(path))
+    def save(self, directory: Path) -> None:
+        """Write the index to ``directory``, which is made."""
+        directory.mkdir()
+        if isinstance(self._index, Cells):
+            self._index.save(directory)
+        else:
+            faiss.write_index(self._index, str(directory / INDEX))
 
     def __len__(self) -> int:
-        return int(self._index.ntotal)
+        return len(self._index) if isinstance(self._index, Cells) else int(self._index.ntotal)
 
     @property
-    def backend(self) -> Backend:
+    def shape(self) -> Shape:
         """Which index this is."""
+        if isinstance(self._index, Cells):
+            return Shape("cells", self._form)
         if isinstance(self._index, faiss.IndexPQFastScan):
-            return "codes"
-        return "hnsw" if isinstance(self._index, faiss.IndexHNSWFlat) else "flat"
+            return Shape("codes", self._form)
+        return Shape("hnsw" if isinstance(self._index, faiss.IndexHNSWFlat) else "flat", self._form)
 
-    def search(self, centre: NDArray[np.float32], count: int, *, ef_search: int | None = None) -> NDArray[np.int64]:
-        """Rows of up to ``count`` points, the nearest to ``centre`` (d) first, by codes as near as those can tell.
+    def search(self, boxes: Sequence[Box], count: int, *, effort: float | None = None) -> NDArray[np.int64]:
+        """Rows of up to ``count`` points for each of ``boxes``, the nearest first, those of several boxes each once.
 
-        The graph is walked with an effort of ``ef_search``, at least ``count``, and may reach fewer rows than
-        asked for. The flat scan is exact and takes no effort.
+        ``effort`` is how many rows a graph's walk keeps, at least ``count``, or how far cells are looked for, in
+        deviations; scans know none. A graph may reach fewer rows than asked for.
         """
         count = min(count, len(self))
         if count == 0:
             return np.empty(0, dtype=np.int64)
+        queries = np.stack([sought(box, c=self._c, form=self._form) for box in boxes])
+        found = self._found(queries, count, effort)
+        rows = found[0] if len(found) == 1 else np.unique(np.concatenate(found))
+        if count == len(self) > len(rows):  # a scan of codes leaves out what ties with the last
+            rows = np.concatenate((rows, np.setdiff1d(np.arange(count), rows)))
+        return rows
+
+    def _found(self, queries: Vectors, count: int, effort: float | None) -> list[NDArray[np.int64]]:
+        """Rows for each of ``queries`` (B, w)."""
+        if isinstance(self._index, Cells):
+            return [self._index.search(query, count, reach=effort or 0.0) for query in queries]
         params = None
-        if self.backend == "hnsw":
-            effort = max(ef_search or 0, count)
-            params = faiss.SearchParametersHNSW(efSearch=effort)  # type: ignore[attr-defined]  # stubs lack it
-        query = _coded_query(centre, c=self._c) if self.backend == "codes" else _query(centre, c=self._c)
-        _, (rows,) = self._index.search(query, count, params=params)
-        found = np.asarray(rows[rows >= 0])
-        if count == len(self) > len(found):  # a scan of codes leaves out what ties with the last
-            found = np.concatenate((found, np.setdiff1d(np.arange(count), found)))
-        return found
+        match self.shape.backend:
+            case "hnsw":
+                kept = max(int(effort or 0), count)
+                params = faiss.SearchParametersHNSW(efSearch=kept)  # type: ignore[attr-defined]  # stubs lack it
+                queries = np.pad(queries, ((0, 0), (0, 1)))
+            case "codes":
+                queries = _padded(queries, _CODED_AXES * columns_an_axis(self._form))
+        # one after the other: FAISS would take a thread for each
+        found = [self._index.search(query[None, :], count, params=params)[1][0] for query in queries]
+        return [rows[rows >= 0] for rows in found]
 
 
-def _empty(points: NDArray[np.float32], backend: Backend, *, c: float) -> faiss.Index:
-    if backend == "codes":
-        return _trained_codes(points, c=c)
-    width = points.shape[1] + (2 if c else 0)
-    if backend == "flat":
-        return faiss.IndexFlatL2(width)
-    index = faiss.IndexHNSWFlat(width, _LINKS)
-    index.hnsw.efConstruction = _EF_CONSTRUCTION
+def _filled(index: faiss.Index, blocks: Iterator[Vectors]) -> faiss.Index:
+    for block in blocks:
+        index.add(block)
     return index
 
 
-def _trained_codes(points: NDArray[np.float32], *, c: float) -> faiss.Index:
-    rows = np.linspace(0, len(points) - 1, min(len(points), _TRAINED_ON), dtype=np.int64)
-    sample = _coded(points[np.resize(rows, max(len(rows), _FEWEST_TO_TRAIN))], c=c)
-    width = sample.shape[1]
-    index = faiss.IndexPQFastScan(width, width // 2, 4, faiss.METRIC_INNER_PRODUCT if c else faiss.METRIC_L2)
+def _codes(sample: Vectors, blocks: Iterator[Vectors], *, group: int) -> faiss.Index:
+    sample = _padded(sample, group)
+    size = sample.shape[1]
+    index = faiss.IndexPQFastScan(size, size // group, 4, faiss.METRIC_INNER_PRODUCT)
     index.train(sample)
-    return index
+    return _filled(index, (_padded(block, group) for block in blocks))
 
 
-def _coded(points: NDArray[np.float32], *, c: float) -> NDArray[np.float32]:
-    """Vectors to code for ``points`` (N, d): z, or the points at c = 0, and a zero where their width is odd."""
-    z = points if c == 0 else np.column_stack((points, np.sqrt(1.0 / c + _squares(points))))
-    return np.ascontiguousarray(np.pad(z, ((0, 0), (0, z.shape[1] % 2))), dtype=np.float32)
+def _graph(blocks: Callable[[], Iterator[Vectors]], size: int) -> faiss.Index:
+    """A graph over vectors of ``size`` columns, which are gone through twice."""
+    largest = largest_square(blocks())
+    index = faiss.IndexHNSWFlat(size + 1, _LINKS)
+    index.hnsw.efConstruction = _EF_CONSTRUCTION
+    return _filled(index, (lengthened(block, largest) for block in blocks()))
 
 
-def _coded_query(centre: NDArray[np.float32], *, c: float) -> NDArray[np.float32]:
-    """The vector whose inner product with what is coded is ⟨m, x⟩, (1, w), or the centre itself at c = 0."""
-    query = _coded(centre[None, :], c=c)
-    if c:
-        query[0, len(centre)] *= -1.0
-    return query
-
-
-def _largest_square(points: NDArray[np.float32]) -> float:
-    """Largest ‖x‖² of all ``points``, in float64: what M² is made of."""
-    return max((float(_squares(points[i : i + _BLOCK]).max()) for i in range(0, len(points), _BLOCK)), default=0.0)
-
-
-def _squares(points: NDArray[np.float32]) -> NDArray[np.float64]:
-    return np.asarray(np.einsum("nd,nd->n", points, points, dtype=np.float64))
-
-
-def _stored(points: NDArray[np.float32], *, c: float, largest: float) -> NDArray[np.float32]:
-    """Vectors to index for ``points`` (N, d): (N, d + 2), or the points themselves at c = 0."""
-    if c == 0:
-        return np.ascontiguousarray(points)
-    squares = _squares(points)
-    stored = np.empty((len(points), points.shape[1] + 2), dtype=np.float32)
-    stored[:, :-2] = points
-    stored[:, -2] = np.sqrt(1.0 / c + squares)
-    # M² − ‖z‖² with ‖z‖² = 1/c + 2‖x‖²: written so, the 1/c cancels before anything is rounded
-    stored[:, -1] = np.sqrt(np.maximum(2.0 * (largest - squares), 0.0))
-    return stored
-
-
-def _query(centre: NDArray[np.float32], *, c: float) -> NDArray[np.float32]:
-    """The vector to look for, (1, d + 2), or (1, d) at c = 0."""
-    if c == 0:
-        return np.ascontiguousarray(centre[None, :])
-    query = np.zeros((1, len(centre) + 2), dtype=np.float32)
-    query[0, :-2] = centre
-    query[0, -2] = -math.sqrt(1.0 / c + float(_squares(centre[None, :])[0]))
-    return query
+def _padded(vectors: Vectors, group: int) -> Vectors:
+    """``vectors`` (N, w) with zeros until their columns fill groups of this size."""
+    return np.ascontiguousarray(np.pad(vectors, ((0, 0), (0, -vectors.shape[1] % group))))

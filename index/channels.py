@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from index.view import View
     from model.runtime import TextEncoder
 
+_SCANNED_A_FETCHED = 4
+"""How many rows can be scanned exactly in the time that one more candidate takes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Channels:
@@ -84,19 +87,21 @@ class Channels:
         return np.concatenate((found, live))
 
     def _near_in_snapshot(self, region: Region, view: View, *, count: int, depth: int) -> NDArray[np.int64]:
-        if view.filtered is not None:
-            rows = view.among(view.filtered.rows)
-            return rows if len(rows) <= count else self._scan(view.snapshot_points, region, count=count, among=rows)
-        while count < view.live.base:
-            boxes = region.boxes
-            found = [self.candidates.search(box.centre, count, ef_search=self.settings.ef_search) for box in boxes]
-            rows = found[0] if len(found) == 1 else np.unique(np.concatenate(found))
-            there = view.among(rows)
+        """Rows of the snapshot near ``region``: of few that pass a scan's nearest, of many the candidates that pass."""
+        base, passing = view.live.base, view.live.base if view.filtered is None else len(view.filtered)
+        wanted = min(count, passing)
+        # of so many candidates as many as are wanted pass, if the filter has nothing to do with the query
+        fetched = math.ceil(count * base / max(1, passing))
+        while view.filtered is None or _SCANNED_A_FETCHED * fetched < passing:
+            if fetched >= base:
+                return view.among(np.arange(base, dtype=np.int64))
+            near = view.among(self.candidates.search(region.boxes, fetched, effort=self.settings.effort))
             # what is gone leaves room, and a graph may reach fewer rows than asked for; a page is full all the same
-            if len(there) >= depth and 2 * len(there) >= len(rows):
-                return there
-            count *= 2
-        return view.among(np.arange(view.live.base, dtype=np.int64))
+            if len(near) >= depth and 2 * len(near) >= wanted:
+                return near
+            fetched *= 2
+        rows = view.among(view.filtered.rows)
+        return rows if len(rows) <= count else self._scan(view.snapshot_points, region, count=count, among=rows)
 
     def _scan(
         self, points: NDArray[np.float32], region: Region, *, count: int, **which: NDArray[Any]

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from index.journal import JOURNAL, Journal
 from index.snapshot import (
+    CANDIDATES,
     ENCODER,
     MANIFEST,
     PAYLOAD,
@@ -84,7 +85,9 @@ def drafting(root: Path) -> Iterator[Path]:
 def publish(root: Path, draft: Path, contents: Contents) -> Path:
     """Seal a complete ``draft`` with its manifest, move it to its place, make it current; return it."""
     created = datetime.now(UTC)
-    files = {name: recorded(draft / name) for name in PAYLOAD}
+    # what a candidate index consists of depends on its kind
+    names = {*PAYLOAD, *(f"{CANDIDATES}/{path.name}" for path in (draft / CANDIDATES).iterdir())}
+    files = {name: recorded(draft / name) for name in sorted(names)}
     identity = hashlib.sha256(
         "".join((created.isoformat(), contents.model, *(r.sha256 for r in files.values()))).encode()
     )

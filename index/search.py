@@ -131,7 +131,9 @@ class Searcher:
         manifest = snapshot.manifest
         try:
             encoder = TextEncoder(directory / ENCODER, threads=threads)
-            candidates = CandidateIndex.load(directory / CANDIDATES, c=manifest.geometry.curvature)
+            candidates = CandidateIndex.load(
+                directory / CANDIDATES, form=manifest.candidates.form, c=manifest.geometry.curvature
+            )
             lexical = LexicalIndex.load(directory / LEXICAL)
         except ValueError as error:
             raise SnapshotError(f"snapshot {manifest.id} in {directory} cannot be opened: {error}") from error

@@ -18,6 +18,7 @@ from index.column_files import COLUMNS, load_columns
 from index.documents import IDS, PRODUCTS, Documents
 from index.fusion import Fusion
 from index.points import load_points
+from index.shapes import INDEX, Backend, Form, Shape
 from model import bundle, manifests
 
 if TYPE_CHECKING:
@@ -28,36 +29,56 @@ if TYPE_CHECKING:
 
     from index.columns import Columns
 
-FORMAT = 3
+FORMAT = 4
 MANIFEST = "manifest.json"
 POINTS = "points.npy"
-CANDIDATES = "candidates.faiss"
+CANDIDATES = "candidates"
 ENCODER = "encoder"
-PAYLOAD = (POINTS, CANDIDATES, PRODUCTS, IDS, COLUMNS, *(f"{lexical.LEXICAL}/{name}" for name in lexical.FILES))
+PAYLOAD = (
+    POINTS,
+    f"{CANDIDATES}/{INDEX}",
+    PRODUCTS,
+    IDS,
+    COLUMNS,
+    *(f"{lexical.LEXICAL}/{name}" for name in lexical.FILES),
+)
+"""Files of every snapshot; its candidate index may have more."""
 
 
 class SnapshotError(ValueError):
     """A directory that is not a usable snapshot or index root."""
 
 
-class CandidateSettings(BaseModel):
-    """How candidates are found in a snapshot, and what that was measured to give."""
+class Trial(BaseModel):
+    """How candidates may be found in a snapshot, and what that was measured to give."""
 
     model_config = ConfigDict(frozen=True)
 
-    backend: Literal["flat", "codes", "hnsw"]
+    backend: Backend
+    form: Form
     count: Annotated[int, Field(ge=1)]
     """Candidates taken for a query, to be re-ranked exactly."""
-    ef_search: int | None
-    """Effort of the graph walk; None where there is no graph."""
+    effort: float | None
+    """Rows that the graph walk keeps, or how far cells are looked for, in deviations; None where all is looked at."""
     recall: float
     """Share of the exact containment top ``depth`` among the candidates, mean over the queries measured."""
+    latency_seconds: float
+    """Median time for candidates and re-ranking of one query on one thread, where the snapshot was built."""
+
+    @property
+    def shape(self) -> Shape:
+        """The kind of index."""
+        return Shape(self.backend, self.form)
+
+
+class CandidateSettings(Trial):
+    """How candidates are found in a snapshot: the best of what was tried."""
+
     target_recall: float
     depth: int
     queries: int
-    """How many queries the two numbers were measured on."""
-    latency_seconds: float
-    """Median time for candidates and re-ranking of one query on one thread, where the snapshot was built."""
+    """How many queries the trials were measured on."""
+    tried: tuple[Trial, ...]
 
 
 class JournalMark(BaseModel):
@@ -111,7 +132,7 @@ class Contents(BaseModel):
 class Manifest(Contents):
     """What a snapshot says of itself."""
 
-    format: Literal[3] = 3
+    format: Literal[4] = 4
     id: str
     created: str
     """When it was published, ISO 8601 in UTC."""

@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 
     from index.build import BuildReport, Stage
     from index.fusion import Fusion
+    from index.snapshot import Trial
 
 _LABELS: dict[Stage, str] = {
     "encode": "Encoding products",
     "words": "Indexing words",
     "columns": "Indexing columns",
-    "index": "Linking candidates",
+    "measure": "Finding exact answers",
+    "index": "Indexing candidates",
     "calibrate": "Measuring recall",
     "fuse": "Learning the fusion",
 }
@@ -36,8 +38,8 @@ def reindex(
         float, typer.Option(min=0.0, max=1.0, help="Recall of the exact top 100 that candidates must reach.")
     ] = 0.98,
     backend: Annotated[
-        Literal["auto", "flat", "codes", "hnsw"],
-        typer.Option(help="Candidate index; auto goes by the catalogue's size."),
+        Literal["auto", "all", "flat", "codes", "cells", "hnsw"],
+        typer.Option(help="Candidate index; auto tries the likely ones and keeps the fastest that reaches the recall."),
     ] = "auto",
     queries: Annotated[
         Path | None,
@@ -153,12 +155,15 @@ def _how_fused(fusion: Fusion) -> str:
     )
 
 
+def _tried(trial: Trial) -> str:
+    return f"recall {trial.recall:.4f} of {trial.count:,} in {1e3 * trial.latency_seconds:.2f} ms"
+
+
 def _print_report(report: BuildReport, rejects_path: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
     found = report.candidates
-    effort = f", ef_search {found.ef_search}" if found.ef_search else ""
     stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in report.seconds.items())
     rows = {
         "snapshot": report.snapshot,
@@ -169,7 +174,8 @@ def _print_report(report: BuildReport, rejects_path: Path) -> None:
         **{f"  {reason}": f"{count:,}" for reason, count in report.reasons.items()},
         "time": f"{report.total_seconds:.1f} s ({stages})",
         "speed": f"{report.products_per_second:,.0f} products/s",
-        "candidates": f"{found.count:,} by {found.backend}{effort}",
+        "candidates": f"{found.count:,} by {found.shape}" + (f", effort {found.effort:g}" if found.effort else ""),
+        **{f"  {trial.shape}": _tried(trial) for trial in found.tried if len(found.tried) > 1},
         "latency": f"{1e3 * found.latency_seconds:.2f} ms a query for candidates and exact order",
         f"recall@{found.depth}": f"{found.recall:.4f} of the exact containment top, {found.queries} queries",
         "fusion": _how_fused(report.fusion),

@@ -57,7 +57,7 @@ def test_a_build_publishes_every_product_with_its_point(tmp_path, bundle_dir, ca
     assert [opened.documents.product(row) for row in range(800)] == products
     expected = TextEncoder(bundle_dir).encode_products([searchable_text(product) for product in products])
     np.testing.assert_allclose(opened.points, expected, atol=1e-6)
-    assert list(report.seconds) == ["encode", "words", "columns", "index", "calibrate"]
+    assert list(report.seconds) == ["encode", "words", "columns", "measure", "index", "calibrate"]
     assert report.fusion == opened.manifest.fusion == Fusion()
     assert report.products_per_second == pytest.approx(800 / report.total_seconds)
     assert hidden(tmp_path / "index") == [".lock"]
@@ -123,7 +123,7 @@ def test_judgments_teach_how_the_channels_are_fused(tmp_path, bundle_dir, catalo
     assert (fusion.method, fusion.queries) == ("weighted", len(dev))
     assert fusion.lexical_weight > 0
     assert Snapshot.open(report.directory).manifest.fusion == fusion
-    assert list(report.seconds) == ["encode", "words", "columns", "index", "calibrate", "fuse"]
+    assert list(report.seconds) == ["encode", "words", "columns", "measure", "index", "calibrate", "fuse"]
     assert heard[-1] == ("fuse", len(dev), len(dev))
     best = max(fusion.metrics["hyperboloid"]["nDCG@10"], fusion.metrics["lexical"]["nDCG@10"])
     assert fusion.metrics["hybrid"]["nDCG@10"] >= best - 0.01
@@ -142,19 +142,20 @@ def test_judgments_that_cannot_be_read_are_refused_before_anything_is_built(tmp_
     assert not (tmp_path / "index").exists()
 
 
-@pytest.mark.parametrize("backend", ["flat", "hnsw"])
+@pytest.mark.parametrize("backend", ["flat", "cells", "hnsw"])
 def test_the_recall_in_the_manifest_is_what_an_exact_scan_confirms(tmp_path, bundle_dir, catalog, backend):
     report = build(bundle_dir=bundle_dir, catalog=catalog, root=tmp_path / "index", backend=backend, queries=QUERIES)
     found = report.candidates
     assert (found.backend, found.queries, found.depth) == (backend, len(QUERIES), 100)
     assert report.meets_target
     opened = Snapshot.open(report.directory)
-    candidates = index.build.CandidateIndex.load(opened.directory / "candidates.faiss", c=1.0)
+    candidates = index.build.CandidateIndex.load(opened.directory / "candidates", form=found.form, c=1.0)
     regions = TextEncoder(bundle_dir).encode_queries(QUERIES)
     recalls = []
     for centre, limit in zip(regions.centres, regions.limits, strict=True):
-        truth = scan(opened.points, Region.around(centre, limit), c=1.0, gamma=0.9, count=100).rows
-        recalls.append(np.isin(truth, candidates.search(centre, found.count, ef_search=found.ef_search)).mean())
+        region = Region.around(centre, limit)
+        truth = scan(opened.points, region, c=1.0, gamma=0.9, count=100).rows
+        recalls.append(np.isin(truth, candidates.search(region.boxes, found.count, effort=found.effort)).mean())
     assert found.recall == pytest.approx(np.mean(recalls))
     assert found.recall >= 0.98
 
@@ -242,7 +243,14 @@ def test_progress_is_told_stage_by_stage(tmp_path, bundle_dir, catalog):
         queries=QUERIES,
         on_progress=lambda stage, done, total: heard.append((stage, done, total)),
     )
-    assert list(dict.fromkeys(stage for stage, _, _ in heard)) == ["encode", "words", "columns", "index", "calibrate"]
+    assert list(dict.fromkeys(stage for stage, _, _ in heard)) == [
+        "encode",
+        "words",
+        "columns",
+        "measure",
+        "index",
+        "calibrate",
+    ]
     assert ("encode", 800, None) in heard
     assert ("index", 800, 800) in heard
     assert heard[-1][1] == heard[-1][2]

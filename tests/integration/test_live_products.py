@@ -77,14 +77,14 @@ class Shop:
                 self.products.pop(one, None)
 
 
-@pytest.fixture(params=["flat", "hnsw"])
+@pytest.fixture(params=["flat", "cells", "hnsw"])
 def shop(request, tmp_path):
     made = Shop(tmp_path, backend=request.param)
     yield made
     made.searcher.close()
 
 
-@pytest.fixture(scope="module", params=["flat", "hnsw"])
+@pytest.fixture(scope="module", params=["flat", "cells", "hnsw"])
 def changed(request, tmp_path_factory):
     """A shop after some hundred changes of every kind, and a searcher of one built as it is then."""
     shop = Shop(tmp_path_factory.mktemp("changed"), backend=request.param)

@@ -37,7 +37,7 @@ def row(i):
 ROWS = [row(i) for i in range(len(TITLES))]
 
 
-@pytest.fixture(scope="module", params=["flat", "hnsw"])
+@pytest.fixture(scope="module", params=["flat", "cells", "hnsw"])
 def searcher(request, tmp_path_factory):
     directory = tmp_path_factory.mktemp("refined")
     write_bundle(directory / "model", TITLES)

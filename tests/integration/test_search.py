@@ -22,7 +22,7 @@ TITLES = shop_titles(900)
 QUERIES = ["cordless drill", "acme oak door", "white vanity 12", "brass", "unheardof wörd 7"]
 
 
-@pytest.fixture(scope="module", params=[("flat", 1.0), ("hnsw", 1.0), ("hnsw", 0.0)], ids=str)
+@pytest.fixture(scope="module", params=[("flat", 1.0), ("cells", 1.0), ("hnsw", 1.0), ("hnsw", 0.0)], ids=str)
 def place(request, tmp_path_factory):
     """The directory of a snapshot of each kind."""
     backend, curvature = request.param

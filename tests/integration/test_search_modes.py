@@ -24,7 +24,7 @@ MODES = ("hybrid", "hyperboloid", "lexical")
 EVERYTHING = 900
 
 
-@pytest.fixture(scope="module", params=["flat", "hnsw"])
+@pytest.fixture(scope="module", params=["flat", "cells", "hnsw"])
 def searcher(request, tmp_path_factory):
     directory = tmp_path_factory.mktemp("modes")
     write_bundle(directory / "model", TITLES)

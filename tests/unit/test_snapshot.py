@@ -19,6 +19,7 @@ from index.fusion import Fusion
 from index.journal import JOURNAL, Change, Journal
 from index.lexical import LEXICAL, LexicalIndex, LexicalWriter
 from index.points import PointsWriter, load_points
+from index.shapes import Shape
 from index.snapshot import CandidateSettings, Contents, JournalMark, RejectSummary, Snapshot, SnapshotError
 from model.catalog import Product
 
@@ -57,7 +58,7 @@ def fill(draft, bundle_dir, *, as_of=0.0, mark=None):
     with DocumentWriter(draft) as documents:
         documents.append(PRODUCTS[:25])
         documents.append(PRODUCTS[25:])
-    CandidateIndex.build(points, c=1.0, backend="flat").save(draft / snapshot.CANDIDATES)
+    CandidateIndex.build(points, c=1.0, shape=Shape("flat")).save(draft / snapshot.CANDIDATES)
     columns = ColumnsWriter()
     columns.append(PRODUCTS)
     columns.save(draft / COLUMNS)
@@ -73,7 +74,9 @@ def fill(draft, bundle_dir, *, as_of=0.0, mark=None):
         candidates=CandidateSettings(
             backend="flat",
             count=20,
-            ef_search=None,
+            form="centre",
+            effort=None,
+            tried=(),
             recall=1.0,
             target_recall=0.98,
             depth=100,
@@ -192,10 +195,10 @@ def test_a_manifest_that_promises_other_numbers_is_refused(published):
     with pytest.raises(SnapshotError, match=r"61 products.*60"):
         Snapshot.open(published)
     path.write_text(json.dumps({**manifest, "model": None}))
-    with pytest.raises(SnapshotError, match="not a manifest of snapshot format 3"):
+    with pytest.raises(SnapshotError, match="not a manifest of snapshot format 4"):
         Snapshot.open(published)
     path.write_text(json.dumps({**manifest, "files": {}}))
-    with pytest.raises(SnapshotError, match=r"does not list candidates\.faiss"):
+    with pytest.raises(SnapshotError, match=r"does not list candidates/index\.faiss"):
         Snapshot.open(published)
     path.unlink()
     with pytest.raises(SnapshotError, match=r"no manifest\.json"):
@@ -207,7 +210,7 @@ def test_a_snapshot_of_an_older_release_is_refused_with_what_to_do(published):
     manifest = json.loads(path.read_text())
     del manifest["fusion"]
     path.write_text(json.dumps({**manifest, "format": 2}))
-    with pytest.raises(SnapshotError, match=r"snapshot format 2, .* reads format 3; `saddle reindex` makes a new one"):
+    with pytest.raises(SnapshotError, match=r"snapshot format 2, .* reads format 4; `saddle reindex` makes a new one"):
         Snapshot.open(published)
 
 
