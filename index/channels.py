@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from index.candidates import CandidateIndex
     from index.expression import Conjunction
+    from index.resident import ResidentPoints
     from index.snapshot import CandidateSettings
     from index.view import View
     from model.runtime import TextEncoder
@@ -30,13 +31,15 @@ if TYPE_CHECKING:
 class Channels:
     """Hyperboloids and words over the same rows; safe to use from several threads at once.
 
-    What a search looks at is a ``view``: the snapshot's rows, and the live ones after them.
+    What a search looks at is a ``view``: the snapshot's rows, and the live ones after them. Where points are
+    ``resident`` on a device, candidates are found and distances measured there.
     """
 
     encoder: TextEncoder
     candidates: CandidateIndex
     settings: CandidateSettings
     lexical: LexicalIndex
+    resident: ResidentPoints | None = None
 
     def read(self, text: str) -> str:
         """``text`` as the encoder gets to see it: with the words corrected that neither it nor the catalogue knows."""
@@ -76,7 +79,10 @@ class Channels:
         live = view.live_rows
         if not len(live):
             return found
-        if len(live) > count:
+        if len(live) > count and self.resident is not None:
+            distances, _ = self.measure(region, live, view)
+            live = live[np.argpartition(distances, count)[:count]]
+        elif len(live) > count:
             mask = np.zeros(view.live.count, dtype=np.bool_)
             mask[live - view.live.base] = True
             near = self._scan(view.live.points, region, count=count, mask=mask, known=view.live.heights)
@@ -84,19 +90,26 @@ class Channels:
         return np.concatenate((found, live))
 
     def _near_in_snapshot(self, region: Region, view: View, *, count: int, depth: int) -> NDArray[np.int64]:
-        if view.filtered is not None:
+        if view.filtered is not None and self.resident is None:
             rows = view.among(view.filtered.rows)
             return rows if len(rows) <= count else self._scan(view.snapshot_points, region, count=count, among=rows)
-        while count < view.live.base:
-            boxes = region.boxes
-            found = [self.candidates.search(box.centre, count, ef_search=self.settings.ef_search) for box in boxes]
-            rows = found[0] if len(found) == 1 else np.unique(np.concatenate(found))
+        able = view.live.base if view.filtered is None else len(view.filtered)
+        while count < able:
+            rows = self._proposed(region, view, count=count)
             there = view.among(rows)
             # what is gone leaves room, and a graph may reach fewer rows than asked for; a page is full all the same
             if len(there) >= depth and 2 * len(there) >= len(rows):
                 return there
             count *= 2
-        return view.among(np.arange(view.live.base, dtype=np.int64))
+        return view.among(np.arange(able, dtype=np.int64) if view.filtered is None else view.filtered.rows)
+
+    def _proposed(self, region: Region, view: View, *, count: int) -> NDArray[np.int64]:
+        """About ``count`` rows of the snapshot near to ``region``, which may have gone; those that pass the filter."""
+        if self.resident is not None:
+            return self.resident.nearest(region, count, view.filtered)
+        boxes = region.boxes
+        found = [self.candidates.search(box.centre, count, ef_search=self.settings.ef_search) for box in boxes]
+        return found[0] if len(found) == 1 else np.unique(np.concatenate(found))
 
     def _scan(
         self, points: NDArray[np.float32], region: Region, *, count: int, **which: NDArray[Any]
@@ -113,5 +126,7 @@ class Channels:
         self, region: Region, rows: NDArray[np.int64], view: View
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Containment distances (K) of ``rows`` (K), and which of them lie inside (K)."""
+        if self.resident is not None:
+            return self.resident.measure(region, rows, view.live.points)
         geometry = self.encoder.manifest.geometry
         return view.measure(region, rows, c=geometry.curvature, gamma=geometry.gamma)

@@ -54,3 +54,14 @@ def test_a_public_address_may_be_allowed(monkeypatch):
 def test_the_index_must_be_named():
     with pytest.raises(ValidationError, match="index"):
         Settings()
+
+
+def test_the_device_is_the_cpu_unless_another_is_asked_for(monkeypatch):
+    assert Settings(index="x").device == "cpu"
+    monkeypatch.setenv("SADDLE_DEVICE", "cuda:1")
+    assert Settings(index="x").device == "cuda:1"
+
+
+def test_a_device_that_means_nothing_is_refused():
+    with pytest.raises(ValidationError, match="'gpu0', but must be cpu, cuda or cuda:N"):
+        Settings(index="x", device="gpu0")
