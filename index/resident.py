@@ -77,6 +77,11 @@ class ResidentPoints:
     def __len__(self) -> int:
         return self._size
 
+    @property
+    def fused(self) -> bool:
+        """Whether the scan is the fused kernel."""
+        return self._scan != self._in_blocks
+
     @torch.inference_mode()
     def measure(
         self, region: Region, rows: NDArray[np.int64], live: NDArray[np.float32]
