@@ -42,10 +42,10 @@ class GpuCandidates:
             ValueError: this FAISS was built without GPUs, or finds too few.
             RuntimeError: FAISS's own, where memory is short.
         """
-        if not hasattr(faiss, "StandardGpuResources"):
+        if not hasattr(_gpu, "StandardGpuResources"):
             raise ValueError(f"FAISS {faiss.__version__} is built for CPUs alone; the extra saddle[gpu] has the other")
-        if number >= faiss.get_num_gpus():
-            raise ValueError(f"FAISS {faiss.__version__} finds {faiss.get_num_gpus()} GPUs, numbered from 0")
+        if number >= _gpu.get_num_gpus():
+            raise ValueError(f"FAISS {faiss.__version__} finds {_gpu.get_num_gpus()} GPUs, numbered from 0")
         largest = candidates._largest_square(points)
         blocks = (points[start : start + _BLOCK] for start in range(0, len(points), _BLOCK))
         stored = (candidates._stored(block, c=c, largest=largest) for block in blocks)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from types import SimpleNamespace
 
+import faiss
 import numpy as np
 import pytest
 from fakes import hierarchical_points, shop_titles, write_bundle
 from places import has_gpu
 
+from index import candidates_gpu
 from index.algebra import Region
 from index.candidates_gpu import GpuCandidates
 from index.device import CPU, Device, DeviceError, hold
@@ -158,6 +161,49 @@ def test_an_index_finds_candidates_as_far_as_it_reaches_and_the_scan_does_beyond
     assert held.nearest(region, 10).tolist() == _Finder().search(POINTS[3], 10).tolist()
     expected = scan(POINTS, region, c=1.0, gamma=0.8, count=11)
     assert sorted(held.nearest(region, 11).tolist()) == sorted(expected.rows.tolist())
+
+
+class _FaissWithGpus:
+    """FAISS as a build for GPUs has it, the flat index of the CPU behind its names."""
+
+    StandardGpuResources = object
+    GpuIndexFlatConfig = SimpleNamespace
+    GpuIndexCagraConfig = SimpleNamespace
+    SearchParametersCagra = SimpleNamespace
+
+    class GpuIndexFlatL2(faiss.IndexFlatL2):
+        def __init__(self, resources, width, config):
+            super().__init__(width)
+
+    class GpuIndexCagra:
+        def __init__(self, resources, width, metric, config):
+            assert (config.graph_degree, metric) == (32, faiss.METRIC_L2)
+            self._flat = faiss.IndexFlatL2(width)
+
+        def train(self, x):
+            self._flat.add(x)
+
+        def search(self, x, count, *, params):
+            assert count <= params.itopk_size
+            assert params.itopk_size % 32 == 0
+            return self._flat.search(x, count)
+
+    @staticmethod
+    def get_num_gpus():
+        return 1
+
+
+@pytest.mark.parametrize("finder", ["flat", "cagra"])
+@pytest.mark.parametrize("c", [0.0, 1.0])
+def test_what_faiss_indexes_on_a_gpu_has_the_order_of_the_distance_to_the_centre(finder, c, monkeypatch):
+    monkeypatch.setattr(candidates_gpu, "_gpu", _FaissWithGpus)
+    monkeypatch.setattr(candidates_gpu, "_BLOCK", 77)
+    found = GpuCandidates.build(POINTS, c=c, finder=finder, number=0)
+    for row in (3, 99):
+        expected = scan(POINTS, Region.around(POINTS[row], np.zeros_like(POINTS[row])), c=c, gamma=1.0, count=90)
+        assert sorted(found.search(POINTS[row], 90).tolist()) == sorted(expected.rows.tolist())
+    with pytest.raises(ValueError, match="finds 1 GPUs"):
+        GpuCandidates.build(POINTS, c=c, finder=finder, number=1)
 
 
 @pytest.mark.parametrize("finder", [pytest.param("flat", marks=with_gpu), pytest.param("cagra", marks=with_gpu)])
