@@ -22,7 +22,7 @@ if not has_gpu():
 pytest.importorskip("triton", reason="triton is not installed: on Linux it comes with PyPI's torch")
 
 from index import fused  # noqa: E402 - it needs both
-from index.resident import ResidentPoints  # noqa: E402
+from index.resident import ROWS, ResidentPoints  # noqa: E402
 
 PLACE = "cuda:0" if has_gpu() else "cpu"
 # the kernel itself is compiled on a GPU alone; elsewhere its text is run, operation by operation
@@ -85,6 +85,14 @@ def test_the_top_does_not_depend_on_how_rows_fall_into_tiles(count, size, dim):
     distances, _ = region.measure(points, rows, c=1.0, gamma=0.8)
     np.testing.assert_allclose(distances, expected.distances, rtol=2e-5, atol=2e-6)
     assert len(set(rows.tolist())) == count
+
+
+def test_a_top_that_is_scattered_over_all_tiles_is_found_whole():
+    points = np.float32(5.0) + hierarchical_points(12 * ROWS, 4)
+    scattered = ROWS * np.arange(12) + 7 * np.arange(12)
+    points[scattered] = np.float32(0.01) * np.arange(48, dtype=np.float32).reshape(12, 4)
+    region = Region.around(np.zeros(4, dtype=np.float32), np.full(4, 0.1, dtype=np.float32))
+    assert nearest(points, region, 12, c=1.0).tolist() == scattered.tolist()
 
 
 def test_sixteen_boxes_are_measured_as_one_after_another():

@@ -83,6 +83,15 @@ def test_the_device_measures_what_the_cpu_measures(place, c, parts, seed):
 
 
 @pytest.mark.parametrize("place", PLACES)
+def test_an_and_of_boxes_that_do_not_overlap_contains_not_even_the_point_between_them(place):
+    far = np.full(9, 2.0, dtype=np.float32)
+    region = Region((Box.between([Box.around(-far, 0.1 * far), Box.around(far, 0.1 * far)]),))
+    points = np.zeros((1, 9), dtype=np.float32)
+    distances, inside = ResidentPoints(points, place=place, c=1.0, gamma=0.8).measure(region, np.arange(1), NO_LIVE)
+    assert (distances[0], inside[0]) == (0.0, False)
+
+
+@pytest.mark.parametrize("place", PLACES)
 def test_rows_measured_one_by_one_are_those_measured_together(place):
     points = hierarchical_points(40, 9)
     region, _ = union(points, [(1, 1), (2, 0)], 1, 0.5)
