@@ -51,7 +51,11 @@ def nearest(
     return best[places // rows] * rows + places % rows
 
 
-@triton.jit(do_not_specialize=["size", "boxes"])
+# One kernel for whatever a region holds and wherever its parts begin: no search should wait for a compiler.
+@triton.jit(
+    do_not_specialize=["size", "boxes"],
+    do_not_specialize_on_alignment=["mask", "sides", "excluded", "reach", "first"],
+)
 def _measure(
     tiles, mask, sides, excluded, reach, first, distances, minima, size, boxes, c, gamma,
     dim: tl.constexpr, rows: tl.constexpr, flat: tl.constexpr,

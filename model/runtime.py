@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from contextlib import redirect_stdout
+from io import StringIO
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -121,11 +123,13 @@ def _sessions(directory: Path, names: Sequence[str], threads: int, gpu: int | No
     if _ON_GPU not in ort.get_available_providers():
         reason = f"ONNX Runtime {ort.__version__} has only {', '.join(ort.get_available_providers())}"
     else:
-        ort.preload_dlls()  # CUDA and cuDNN from where pip put them
-        sessions = [_session(directory / name, threads, ((_ON_GPU, {"device_id": gpu}), *on_cpu)) for name in names]
+        # what goes wrong is printed, and standard output is for answers
+        with redirect_stdout(StringIO()) as printed:
+            ort.preload_dlls()  # CUDA and cuDNN from where pip put them
+            sessions = [_session(directory / name, threads, ((_ON_GPU, {"device_id": gpu}), *on_cpu)) for name in names]
         if all(session.get_providers()[0] == _ON_GPU for session in sessions):
             return sessions
-        reason = f"{_ON_GPU} could not be set up: is there a GPU of that number, with a driver for CUDA 13?"
+        reason = f"{_ON_GPU} could not be set up. {printed.getvalue()}"
     log.warning("encoders run on the cpu, not on cuda:%d as asked: %s", gpu, reason)
     return [_session(directory / name, threads, on_cpu) for name in names]
 

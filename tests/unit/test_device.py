@@ -133,14 +133,16 @@ def test_an_encoder_that_cannot_run_on_the_gpu_runs_on_the_cpu_and_says_so(caplo
 
 @without_gpu
 @pytest.mark.filterwarnings("ignore:Specified provider")
-def test_an_encoder_whose_gpu_cannot_be_set_up_runs_on_the_cpu_and_says_so(caplog, tmp_path, monkeypatch):
+def test_an_encoder_whose_gpu_cannot_be_set_up_runs_on_the_cpu_and_says_why(caplog, capsys, tmp_path, monkeypatch):
     titles = shop_titles(50)
     write_bundle(tmp_path / "model", titles)
     monkeypatch.setattr("model.runtime.ort.get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr("model.runtime.ort.preload_dlls", lambda: print("Failed to load libcudnn.so.9"))  # noqa: T201
     with caplog.at_level(logging.WARNING):
         encoder = TextEncoder(tmp_path / "model", gpu=0)
     (record,) = caplog.records
-    assert "could not be set up" in record.getMessage()
+    assert "could not be set up. Failed to load libcudnn.so.9" in record.getMessage()
+    assert not capsys.readouterr().out
     assert len(encoder.encode_products(titles[:2])) == 2
 
 
