@@ -3,10 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# what is installed; on a machine with a GPU, EXTRAS=gpu,dev is an alternative, in a VENV of its own
+EXTRAS ?= cpu,train,dev
 DEMO ?=
+GPU_TESTS := tests/unit/test_device.py tests/unit/test_fused.py tests/unit/test_resident.py tests/integration/test_resident_search.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench soak compare clean
+.PHONY: help setup demo test gpu check format bench soak compare clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,7 +17,7 @@ help: ## Show this list
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(sys.version_info < (3, 11) and f"Saddle needs Python 3.11 or newer; $(PYTHON) is {v}. Name another: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cpu,train,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
 	@touch $@
 
 setup: $(READY) ## Install Saddle and its tools into .venv
@@ -24,6 +27,11 @@ demo: $(READY) ## Make a shop, train, index, serve and search it (DEMO='--help' 
 
 test: $(READY) ## Run the tests
 	$(BIN)/pytest
+
+gpu: ## Run the tests that need a GPU, in .venv-gpu, and measure it
+	$(MAKE) setup VENV=.venv-gpu EXTRAS=gpu,dev
+	.venv-gpu/bin/pytest -m gpu $(GPU_TESTS)
+	.venv-gpu/bin/python -m benchmarks.gpu --out benchmarks/gpu.json
 
 check: $(READY) ## Lint, check formatting, types and the floors
 	$(BIN)/ruff check .
@@ -48,4 +56,4 @@ compare: $(READY) ## Measure ANTHEM beside its twins and other systems (DATA=fol
 	OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=2000 $(BIN)/python -m benchmarks.compare --data $(DATA) --out benchmarks/compare.d
 
 clean: ## Remove .venv and everything generated
-	rm -rf $(VENV) var .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-gpu var .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -16,6 +16,7 @@ from index.calibration import QUERIES, Calibration, sample_queries
 from index.candidates import CandidateIndex
 from index.channels import Channels
 from index.column_files import COLUMNS, ColumnsWriter
+from index.device import CPU
 from index.documents import Documents, DocumentWriter
 from index.fusion import Fusion
 from index.journal import JOURNAL, Journal
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from index.device import Device
     from index.learning import Grades
     from model.catalog import Product
     from model.text import Vocabulary
@@ -108,6 +110,7 @@ def build(
     allow_foreign: bool = False,
     as_of: float | None = None,
     threads: int | None = None,
+    device: Device = CPU,
     on_progress: Callable[[Stage, int, int | None], None] = lambda _stage, _done, _total: None,
 ) -> BuildReport:
     """Index ``catalog`` with the encoder in ``bundle_dir``, and make it the current snapshot of ``root``.
@@ -131,6 +134,7 @@ def build(
         as_of: when the catalogue was true, in Unix seconds, by default when its file was last written. Of the live
             changes in the journal of ``root``, those that came later are folded in, and those before are done with.
         threads: threads to encode with; by default as many as there are cores.
+        device: where the encoder runs.
         on_progress: hears the stage, how much of it is done, and of how much, if that is known.
 
     Raises:
@@ -141,7 +145,7 @@ def build(
     """
     started = time.perf_counter()
     clock = _Clock(on_progress)
-    encoder = TextEncoder(bundle_dir, threads=threads or os.cpu_count() or 1)
+    encoder = TextEncoder(bundle_dir, threads=threads or os.cpu_count() or 1, gpu=device.number)
     rejects = Rejects()
     source = fingerprint(catalog)
     judged = read_dev_judgments(judgments, max_reject_share=max_reject_share) if judgments else {}

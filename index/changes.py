@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from index.column_files import values_of
+from index.device import CPU
 from index.filters import HELD, type_of
 from index.journal import JOURNAL, Change, Journal
 from index.root import current
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from index.device import Device
     from index.filters import ColumnType
     from index.journal import Entry
     from model.catalog import Product
@@ -28,14 +30,14 @@ _REPLAY_BATCH = 1024
 
 
 @contextmanager
-def opened(root: Path, *, threads: int = 1) -> Iterator[Searcher]:
+def opened(root: Path, *, threads: int = 1, device: Device = CPU) -> Iterator[Searcher]:
     """The current snapshot of an index root with the changes that its journal holds, for as long as the context lasts.
 
     Raises:
         SnapshotError: there is none, or it is damaged.
         JournalError: the journal is no journal.
     """
-    searcher = Searcher.open(current(root), threads=threads)
+    searcher = Searcher.open(current(root), threads=threads, device=device)
     try:
         if (root / JOURNAL).is_file():
             with Journal(root / JOURNAL) as journal:

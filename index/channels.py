@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from index.candidates import CandidateIndex
     from index.expression import Conjunction
+    from index.resident import ResidentPoints
     from index.snapshot import CandidateSettings
     from index.view import View
     from model.runtime import TextEncoder
@@ -33,13 +34,15 @@ _SCANNED_A_FETCHED = 4
 class Channels:
     """Hyperboloids and words over the same rows; safe to use from several threads at once.
 
-    What a search looks at is a ``view``: the snapshot's rows, and the live ones after them.
+    What a search looks at is a ``view``: the snapshot's rows, and the live ones after them. Where points are
+    ``resident`` on a device, candidates are found and distances measured there.
     """
 
     encoder: TextEncoder
     candidates: CandidateIndex
     settings: CandidateSettings
     lexical: LexicalIndex
+    resident: ResidentPoints | None = None
 
     def read(self, text: str) -> str:
         """``text`` as the encoder gets to see it: with the words corrected that neither it nor the catalogue knows."""
@@ -79,7 +82,10 @@ class Channels:
         live = view.live_rows
         if not len(live):
             return found
-        if len(live) > count:
+        if len(live) > count and self.resident is not None:
+            distances, _ = self.measure(region, live, view)
+            live = live[np.argpartition(distances, count)[:count]]
+        elif len(live) > count:
             mask = np.zeros(view.live.count, dtype=np.bool_)
             mask[live - view.live.base] = True
             near = self._scan(view.live.points, region, count=count, mask=mask, known=view.live.heights)
@@ -87,21 +93,28 @@ class Channels:
         return np.concatenate((found, live))
 
     def _near_in_snapshot(self, region: Region, view: View, *, count: int, depth: int) -> NDArray[np.int64]:
-        """Rows of the snapshot near ``region``: of few that pass a scan's nearest, of many the candidates that pass."""
-        base, passing = view.live.base, view.live.base if view.filtered is None else len(view.filtered)
-        wanted = min(count, passing)
-        # of so many candidates as many as are wanted pass, if the filter has nothing to do with the query
-        fetched = math.ceil(count * base / max(1, passing))
-        while view.filtered is None or _SCANNED_A_FETCHED * fetched < passing:
-            if fetched >= base:
-                return view.among(np.arange(base, dtype=np.int64))
-            near = view.among(self.candidates.search(region.boxes, fetched, effort=self.settings.effort))
+        """Rows of the snapshot near ``region``: candidates that pass the filter, or a scan's nearest where few pass."""
+        base = view.live.base
+        able = base if view.filtered is None else len(view.filtered)
+        wanted = min(count, able)
+        while count < able:
+            # of so many as many as are wanted pass, if the filter has nothing to do with the query
+            fetched = count if self.resident is not None else math.ceil(count * base / able)
+            if view.filtered is not None and self.resident is None and _SCANNED_A_FETCHED * fetched >= able:
+                rows = view.among(view.filtered.rows)
+                return self._scan(view.snapshot_points, region, count=wanted, among=rows)
+            near = view.among(self._proposed(region, view, count=fetched))
             # what is gone leaves room, and a graph may reach fewer rows than asked for; a page is full all the same
             if len(near) >= depth and 2 * len(near) >= wanted:
                 return near
-            fetched *= 2
-        rows = view.among(view.filtered.rows)
-        return rows if len(rows) <= count else self._scan(view.snapshot_points, region, count=count, among=rows)
+            count *= 2
+        return view.among(np.arange(base, dtype=np.int64) if view.filtered is None else view.filtered.rows)
+
+    def _proposed(self, region: Region, view: View, *, count: int) -> NDArray[np.int64]:
+        """About ``count`` rows of the snapshot near to ``region``, which may have gone, or not pass the filter."""
+        if self.resident is not None:
+            return self.resident.nearest(region, count, view.filtered)
+        return self.candidates.search(region.boxes, count, effort=self.settings.effort)
 
     def _scan(
         self, points: NDArray[np.float32], region: Region, *, count: int, **which: NDArray[Any]
@@ -118,5 +131,7 @@ class Channels:
         self, region: Region, rows: NDArray[np.int64], view: View
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Containment distances (K) of ``rows`` (K), and which of them lie inside (K)."""
+        if self.resident is not None:
+            return self.resident.measure(region, rows, view.live.points)
         geometry = self.encoder.manifest.geometry
         return view.measure(region, rows, c=geometry.curvature, gamma=geometry.gamma)

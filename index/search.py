@@ -15,6 +15,7 @@ from index.algebra import LexicalScores, Region
 from index.candidates import CandidateIndex
 from index.census import CENSUS_UP_TO, Census
 from index.channels import Channels
+from index.device import CPU, hold
 from index.documents import UnknownProductError
 from index.expression import Conjunction, Expression, ExpressionError, normal_form
 from index.facets import facet
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from index.device import Device
     from index.filters import ColumnType
     from index.journal import Change
     from index.refinement import Sort
@@ -121,8 +123,8 @@ class Searcher:
         self._census = Census(snapshot.points) if len(snapshot.points) <= CENSUS_UP_TO else None
 
     @classmethod
-    def open(cls, directory: Path, *, threads: int = 1) -> Self:
-        """Check one snapshot directory and open it; ``threads`` are the encoder's.
+    def open(cls, directory: Path, *, threads: int = 1, device: Device = CPU) -> Self:
+        """Check one snapshot directory and open it; ``threads`` are the encoder's, ``device`` is where it computes.
 
         Raises:
             SnapshotError: it is not a sound snapshot.
@@ -130,7 +132,7 @@ class Searcher:
         snapshot = Snapshot.open(directory)
         manifest = snapshot.manifest
         try:
-            encoder = TextEncoder(directory / ENCODER, threads=threads)
+            encoder = TextEncoder(directory / ENCODER, threads=threads, gpu=device.number)
             candidates = CandidateIndex.load(
                 directory / CANDIDATES, form=manifest.candidates.form, c=manifest.geometry.curvature
             )
@@ -143,7 +145,9 @@ class Searcher:
                     f"snapshot {manifest.id} in {directory} says {manifest.products} products, but its {name} "
                     f"index holds {len(index)}"
                 )
-        return cls(snapshot, Channels(encoder, candidates, manifest.candidates, lexical))
+        geometry = manifest.geometry
+        resident = hold(snapshot.points, device, c=geometry.curvature, gamma=geometry.gamma)
+        return cls(snapshot, Channels(encoder, candidates, manifest.candidates, lexical, resident))
 
     @property
     def snapshot_id(self) -> str:

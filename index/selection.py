@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 _KEPT_BYTES = 32 << 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Selection:
-    """The rows that may be hits: ``mask`` (N)."""
+    """The rows that may be hits: ``mask`` (N). Compared by identity, so that a device can keep what belongs to one."""
 
     mask: NDArray[np.bool_]
 

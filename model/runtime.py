@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from contextlib import redirect_stdout
+from io import StringIO
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +24,9 @@ if TYPE_CHECKING:
 PRODUCT_BATCH = 256
 EXPLANATION = ("pairs", "title_weights", "temperature")
 """What the graph that explains gives, by the names of :class:`model.grid.Attention`."""
+_ON_GPU = "CUDAExecutionProvider"
+
+log = logging.getLogger(__name__)
 
 
 class EmptyTextError(ValueError):
@@ -30,16 +36,18 @@ class EmptyTextError(ValueError):
 class TextEncoder:
     """Queries to hyperboloids and product titles to points; safe to call from several threads.
 
+    It runs on the GPU of the number ``gpu``, if that is given and ONNX Runtime can use it; else, with a warning, on the
+    CPU.
+
     Raises:
         bundle.BundleError: the directory is not a sound bundle.
     """
 
-    def __init__(self, directory: Path, *, threads: int = 1) -> None:
+    def __init__(self, directory: Path, *, threads: int = 1, gpu: int | None = None) -> None:
         self.manifest = bundle.load_manifest(directory)
         self.tokenizer = Tokenizer.load(directory / bundle.TOKENIZER)
-        self._query = _session(directory / bundle.QUERY_ENCODER, threads)
-        self._product = _session(directory / bundle.PRODUCT_ENCODER, threads)
-        self._explainer = _session(directory / bundle.EXPLAINER, threads)
+        sessions = _sessions(directory, (bundle.QUERY_ENCODER, bundle.PRODUCT_ENCODER, bundle.EXPLAINER), threads, gpu)
+        self._query, self._product, self._explainer = sessions
 
     def encode_queries(self, texts: Sequence[str]) -> Hyperboloids:
         """Encode ``texts`` (B) as hyperboloids: centres and limits (B, d) float32.
@@ -107,11 +115,30 @@ def _each_left_out(terms: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.broadcast_to(terms, (count, count))[kept].reshape(count, count - 1)
 
 
-def _session(path: Path, threads: int) -> ort.InferenceSession:
+def _sessions(directory: Path, names: Sequence[str], threads: int, gpu: int | None) -> list[ort.InferenceSession]:
+    """A session for each graph, all on the GPU, or all on the CPU where one was asked for in vain."""
+    on_cpu = ("CPUExecutionProvider",)
+    if gpu is None:
+        return [_session(directory / name, threads, on_cpu) for name in names]
+    if _ON_GPU not in ort.get_available_providers():
+        reason = f"ONNX Runtime {ort.__version__} has only {', '.join(ort.get_available_providers())}"
+    else:
+        # what goes wrong is printed, and standard output is for answers
+        with redirect_stdout(StringIO()) as printed:
+            ort.preload_dlls()  # CUDA and cuDNN from where pip put them
+            sessions = [_session(directory / name, threads, ((_ON_GPU, {"device_id": gpu}), *on_cpu)) for name in names]
+        if all(session.get_providers()[0] == _ON_GPU for session in sessions):
+            return sessions
+        reason = f"{_ON_GPU} could not be set up. {printed.getvalue()}"
+    log.warning("encoders run on the cpu, not on cuda:%d as asked: %s", gpu, reason)
+    return [_session(directory / name, threads, on_cpu) for name in names]
+
+
+def _session(path: Path, threads: int, providers: Sequence[object]) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     # Shapes vary with every query: the arena and the memory pattern would keep a peak for each of them.
     options.enable_mem_pattern = False
-    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(path, options, providers=list(providers))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
+from index.device import Device
 from index.search import Searcher
 from service import errors
 from service.access import AccessMiddleware
@@ -41,7 +43,7 @@ def create_app(
     settings: Settings,
     *,
     registry: CollectorRegistry | None = None,
-    open_searcher: Callable[[Path], Searcher] = Searcher.open,
+    open_searcher: Callable[[Path], Searcher] | None = None,
 ) -> FastAPI:
     """The service under ``settings``, its metrics in ``registry``; nothing is opened before its lifespan."""
     measured = Metrics(registry or CollectorRegistry())
@@ -50,7 +52,7 @@ def create_app(
         threads=settings.threads,
         reload_seconds=settings.reload_seconds,
         metrics=measured,
-        open_searcher=open_searcher,
+        open_searcher=open_searcher or partial(Searcher.open, device=Device.parse(settings.device)),
     )
 
     @asynccontextmanager

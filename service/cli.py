@@ -27,6 +27,7 @@ _EXPECTED = (
     ("model.runtime", "EmptyTextError"),
     ("model.export", "ParityError"),
     ("model.training.trainer", "ResumeError"),
+    ("index.device", "DeviceError"),
     ("index.documents", "UnknownProductError"),
     ("index.expression", "ExpressionError"),
     ("index.filters", "FilterError"),

@@ -11,6 +11,8 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from index.device import Device
+
 
 class Settings(BaseSettings):
     """The service's settings: arguments first, then the environment, then the defaults below."""
@@ -25,11 +27,19 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=1, le=65535)] = 8080
     threads: Annotated[int, Field(ge=1, le=256)] = min(8, os.cpu_count() or 1)
     """How many searches run at once; the others wait."""
+    device: str = "cpu"
+    """Where points lie and encoders run: ``cpu``, ``cuda`` or ``cuda:N``; see :meth:`index.device.Device.parse`."""
     reload_seconds: Annotated[float, Field(gt=0)] = 2.0
     """How often ``CURRENT`` is read to see whether a new snapshot was published."""
     shutdown_seconds: Annotated[int, Field(ge=0)] = 20
     """How long requests in flight may take to finish after SIGTERM."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("device")
+    @classmethod
+    def _is_a_device(cls, device: str) -> str:
+        Device.parse(device)
+        return device
 
     # Reads allow_public, so that field stands before host.
     @field_validator("host")

@@ -27,6 +27,9 @@ def evaluate(
         Literal["hybrid", "hyperboloid", "lexical"],
         typer.Option(help="What finds and orders the products: the hyperboloid, BM25, or both."),
     ] = "hybrid",
+    device: Annotated[
+        str, typer.Option(help="Where points lie and encoders run: cpu, cuda or cuda:N.", envvar="SADDLE_DEVICE")
+    ] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
 ) -> None:
     """Measure the current snapshot on judged queries.
@@ -43,11 +46,12 @@ def evaluate(
     from rich.progress import Progress
 
     from index.changes import opened
+    from index.device import Device
     from index.evaluate import PROTOCOLS
     from index.evaluate import evaluate as measure
 
     judged, rejected = _read(judgments, split)
-    with opened(index) as searcher, Progress(console=Console(stderr=True)) as progress:
+    with opened(index, device=Device.parse(device)) as searcher, Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("Evaluating queries", total=None)
         found = measure(
             searcher,

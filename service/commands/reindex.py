@@ -62,6 +62,9 @@ def reindex(
     allow_foreign: Annotated[
         bool, typer.Option("--allow-foreign", help="Accept a model that knows few of the catalogue's words.")
     ] = False,
+    device: Annotated[
+        str, typer.Option(help="Where the encoder runs: cpu, cuda or cuda:N.", envvar="SADDLE_DEVICE")
+    ] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Encode a catalogue, index it and make it the current snapshot.
@@ -78,6 +81,7 @@ def reindex(
       saddle reindex --model M --catalog C --out I --as-of 2026-11-21T03:00:00
     """
     from index.build import build
+    from index.device import Device
 
     rejects_path = rejects or out / "rejects.jsonl"
     with _progress() as on_progress:
@@ -93,6 +97,7 @@ def reindex(
             judgments=judgments,
             allow_foreign=allow_foreign,
             as_of=None if as_of is None else as_of.timestamp(),
+            device=Device.parse(device),
             on_progress=on_progress,
         )
     if as_json:

@@ -36,6 +36,9 @@ def search(
     explain: Annotated[
         bool, typer.Option("--explain", help="Show why the first hit is where it is; `saddle explain` does any other.")
     ] = False,
+    device: Annotated[
+        str, typer.Option(help="Where points lie and encoders run: cpu, cuda or cuda:N.", envvar="SADDLE_DEVICE")
+    ] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
 ) -> None:
     """Search the current snapshot and print the best products.
@@ -50,6 +53,7 @@ def search(
       saddle search drill --sort=-price
     """
     from index.changes import opened
+    from index.device import Device
     from index.explain import explain as explained
     from index.filter_syntax import parse as parse_filter
     from index.refinement import Refinement, Sort
@@ -66,7 +70,7 @@ def search(
         facets=tuple(facet or ()),
     )
     explanation = None
-    with opened(index) as searcher:
+    with opened(index, device=Device.parse(device)) as searcher:
         result, took_ms = timed(lambda: searcher.search(sought, mode=mode, limit=limit, refinement=refinement))
         if explain and result.hits:
             first = result.hits[0].product.product_id

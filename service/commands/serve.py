@@ -23,6 +23,10 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to bind.", show_default="127.0.0.1")] = None,
     port: Annotated[int | None, typer.Option(help="Port to bind.", min=1, max=65535, show_default="8080")] = None,
     threads: Annotated[int | None, typer.Option(help="Searches that run at once.", min=1)] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="Where points lie and encoders run: cpu, cuda or cuda:N.", show_default="cpu"),
+    ] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.", show_default="info")] = None,
 ) -> None:
     """Answer searches over HTTP, and pick up every new snapshot without a restart.
@@ -33,9 +37,17 @@ def serve(
 
     Examples:
       saddle serve --index var/index
+      saddle serve --index var/index --device cuda
       SADDLE_INDEX=var/index SADDLE_PORT=9000 saddle serve
     """
-    given = {"index": index, "host": host, "port": port, "threads": threads, "log_level": log_level}
+    given = {
+        "index": index,
+        "host": host,
+        "port": port,
+        "threads": threads,
+        "device": device,
+        "log_level": log_level,
+    }
     _run(_settings({name: value for name, value in given.items() if value is not None}))
 
 

@@ -5,8 +5,10 @@ import json
 import pytest
 import typer
 from fakes import shop_titles, write_bundle, write_catalog
+from places import has_gpu
 from typer.testing import CliRunner
 
+from index.device import DeviceError
 from index.root import current
 from model.catalog import split_of
 from service.commands import CommandError
@@ -131,3 +133,29 @@ def test_evaluate_says_when_a_split_is_empty(saddle, root, tmp_path):
     other = "dev" if split_of("oak door") != "dev" else "test"
     with pytest.raises(CommandError, match=f"1 usable judgments, but none in the split '{other}'.*--split all"):
         saddle("evaluate", "--index", root, "--judgments", judgments, "--split", other)
+
+
+@pytest.mark.skipif(has_gpu(), reason="there is a GPU, so nothing falls back")
+def test_commands_that_are_asked_for_a_gpu_that_is_not_there_do_without_and_say_so(
+    saddle, root, tmp_path, bundle_dir, caplog
+):
+    judgments = tmp_path / "judged.csv"
+    judgments.write_text("query,product_id,relevance\noak door,p1,3\n")
+    plain = json.loads(saddle("search", "oak door", "--index", root, "--json").stdout)
+    for arguments, warned in (
+        (("reindex", "--model", bundle_dir, "--catalog", tmp_path / "catalog.csv", "--out", tmp_path / "second"), 1),
+        (("search", "oak door", "--index", root, "--json"), 2),
+        (("evaluate", "--index", root, "--judgments", judgments, "--split", "all"), 2),
+    ):
+        caplog.clear()
+        printed = saddle(*arguments, "--device", "cuda:1").stdout
+        said = [record.getMessage() for record in caplog.records if "as asked" in record.getMessage()]
+        assert len(said) == warned
+        assert all("cpu" in line and "cuda:1" in line for line in said)
+        if arguments[0] == "search":
+            assert json.loads(printed)["hits"] == plain["hits"]
+
+
+def test_a_device_that_means_nothing_is_refused_before_anything_is_opened(saddle, tmp_path):
+    with pytest.raises(DeviceError, match="'tpu', but must be cpu"):
+        saddle("search", "oak door", "--index", tmp_path / "none", "--device", "tpu")

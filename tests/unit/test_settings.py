@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from index.device import Device
+from service import app
 from service.settings import Settings
 
 
@@ -54,3 +56,27 @@ def test_a_public_address_may_be_allowed(monkeypatch):
 def test_the_index_must_be_named():
     with pytest.raises(ValidationError, match="index"):
         Settings()
+
+
+def test_the_device_is_the_cpu_unless_another_is_asked_for(monkeypatch):
+    assert Settings(index="x").device == "cpu"
+    monkeypatch.setenv("SADDLE_DEVICE", "cuda:1")
+    assert Settings(index="x").device == "cuda:1"
+
+
+def test_a_device_that_means_nothing_is_refused():
+    with pytest.raises(ValidationError, match="'gpu0', but must be cpu, cuda or cuda:N"):
+        Settings(index="x", device="gpu0")
+
+
+def test_the_service_opens_snapshots_on_the_device_of_its_settings(monkeypatch, tmp_path):
+    seen = {}
+
+    class Listening(app.LiveSearcher):
+        def __init__(self, root, **given):
+            seen.update(given)
+            super().__init__(root, **given)
+
+    monkeypatch.setattr(app, "LiveSearcher", Listening)
+    app.create_app(Settings(index=tmp_path, device="cuda:1/flat"))
+    assert seen["open_searcher"].keywords == {"device": Device(1, "flat")}
