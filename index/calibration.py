@@ -38,6 +38,7 @@ _COUNTS = (100, 150, 200, 300, 400, 500, 600, 700, 850, 1000, 1400, 2000, 2800, 
 _MAX_WORDS = 4
 _SAVED_BY_LIFT = 2.0
 _LIFT_QUERIES = 16
+_ALL_BUT_FEW = 0.999
 
 
 def sample_queries(titles: Sequence[str], *, count: int, seed: int) -> list[str]:
@@ -54,7 +55,8 @@ def sample_queries(titles: Sequence[str], *, count: int, seed: int) -> list[str]
 class Calibration:
     """Measures candidate indexes of the same ``points`` (N, d) by the exact containment top of ``regions`` (Q).
 
-    ``on_progress`` hears how many of the exact answers are known, and of how many: they are computed on all cores.
+    ``truths`` are the rows of the exact answers; ``on_progress`` hears how many of them are known, and of how many, as
+    they are computed on all cores.
     """
 
     def __init__(
@@ -70,7 +72,7 @@ class Calibration:
         self._geometry = geometry
         self._target = target_recall
         self._regions = [Region.around(*each) for each in zip(regions.centres, regions.limits, strict=True)]
-        self._truths: list[NDArray[np.int64]] = []
+        self.truths: list[NDArray[np.int64]] = []
         known = heights(points, c=geometry.curvature)
 
         def top(region: Region) -> NDArray[np.int64]:
@@ -78,8 +80,8 @@ class Calibration:
 
         with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
             for truth in pool.map(top, self._regions):
-                self._truths.append(truth)
-                on_progress(len(self._truths), len(self._regions))
+                self.truths.append(truth)
+                on_progress(len(self.truths), len(self._regions))
 
     def lift_pays(self) -> bool:
         """Whether limits say so much that an order that sees them needs far fewer candidates than one that does not.
@@ -93,6 +95,21 @@ class Calibration:
         settings = [self._enough(index, effort) for effort in _efforts(index)]
         return choose([self._timed(index, *each) for each in settings], self._target)
 
+    def curve(self, index: CandidateIndex) -> list[Trial]:
+        """What ``index`` gives as effort and candidates grow, up to where it finds all but one in a thousand."""
+        found: list[Trial] = []
+        for effort in _efforts(index):
+            # more of the same walk cost next to nothing, so a graph's are all taken
+            counts = self._able(index, effort)[-1:] if index.shape.backend == "hnsw" else self._able(index, effort)
+            for count in counts:
+                recall = float(self._recalls(index, [count], effort)[0])
+                found.append(self._timed(index, count, effort, recall))
+                if recall >= _ALL_BUT_FEW:
+                    break
+            if index.shape.backend == "hnsw" and found[-1].recall >= _ALL_BUT_FEW:
+                break
+        return found
+
     def settings(self, trials: Sequence[Trial]) -> CandidateSettings:
         """The best of ``trials``, and all of them."""
         return CandidateSettings(
@@ -103,10 +120,14 @@ class Calibration:
             tried=tuple(trials),
         )
 
+    def _able(self, index: CandidateIndex, effort: float | None) -> list[int]:
+        """The numbers of candidates that can be had at this effort."""
+        return [count for count in _counts(len(index)) if index.shape.backend != "hnsw" or count <= (effort or 0)]
+
     def _enough(self, index: CandidateIndex, effort: float | None) -> tuple[int, float | None, float]:
         """The fewest candidates that reach the target at this effort, or all of them if none do, and their recall."""
         recalls: Iterator[tuple[int, float]]
-        counts = [count for count in _counts(len(index)) if index.shape.backend != "hnsw" or count <= (effort or 0)]
+        counts = self._able(index, effort)
         if index.shape.backend == "cells":
             recalls = ((count, float(self._recalls(index, [count], effort)[0])) for count in counts)
         else:  # fewer candidates are the first of the same list
@@ -122,7 +143,7 @@ class Calibration:
         """Mean recall of the first of as many candidates as the last of ``counts``, for each of them."""
 
         def found(place: int) -> NDArray[np.float64]:
-            truth = self._truths[place]
+            truth = self.truths[place]
             hits = np.cumsum(np.isin(index.search(self._regions[place].boxes, counts[-1], effort=effort), truth))
             return np.array([hits[:count][-1] / len(truth) for count in counts])
 
@@ -153,7 +174,7 @@ class Calibration:
             products[:, block] = (indexed(self._points[block], c=c, form=form) @ queries).T
         counts = _counts(len(self._points))
         held = np.zeros(len(counts))
-        for row, truth in zip(products, self._truths, strict=False):
+        for row, truth in zip(products, self.truths, strict=False):
             # how many come before each row of the truth
             before = len(row) - np.searchsorted(np.sort(row), row[truth], side="right")
             held += [np.count_nonzero(before < count) / len(truth) for count in counts]
