@@ -109,9 +109,10 @@ class LexicalIndex:
     def __len__(self) -> int:
         return int(self._index.scores["num_docs"])
 
-    def append(self, row: int, text: str) -> None:
-        """Add a live row, counted from 0; one thread at a time may."""
-        self._live.append(row, _stems(words(text)))
+    def extend(self, start: int, texts: Iterable[str]) -> None:
+        """Add the texts of live rows from ``start`` on, counted from 0; one thread at a time may."""
+        for row, text in enumerate(texts, start):
+            self._live.append(row, _stems(words(text)))
 
     def corrected(self, text: str, *, knows: Callable[[str], bool] = lambda _: False) -> str:
         """``text`` with every word that the catalogue lacks corrected, or as it is if there is none to correct.

@@ -177,3 +177,20 @@ def test_a_product_of_another_kind_is_refused_and_nothing_of_its_batch_stored(ro
     changes.catch_up()
     with pytest.raises(UnknownProductError):
         searcher.find("new")
+
+
+def test_a_long_journal_comes_to_light_in_pieces_with_rests_between(root, monkeypatch):
+    _, changes = root.open()
+    changes.store([Product(f"n{i}", f"gizmo {i}") for i in range(300)])
+    searcher = Searcher.open(current(root.path))
+    pieces, rests = [], []
+    apply = searcher.apply
+    monkeypatch.setattr(searcher, "apply", lambda batch: (pieces.append(len(batch)), apply(batch)))
+    monkeypatch.setattr("index.changes.time.sleep", rests.append)
+    behind = Changes(searcher, Journal(root.path / JOURNAL))
+    assert behind.catch_up(rest=0.5) == 300
+    assert sum(pieces) == 300
+    assert max(pieces) < 300
+    assert len(rests) == len(pieces)
+    assert min(rests) > 0
+    assert behind.shown == 300
