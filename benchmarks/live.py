@@ -101,7 +101,8 @@ async def _measured(url: str, serving: int, asked: argparse.Namespace) -> dict[s
         with _shares(serving) as shares:
             async with _beside(_upserts(client, products, rate=asked.upserts, seconds=asked.seconds)) as upserts:
                 during = await _searches(client, queries, rate=asked.rate, seconds=asked.seconds)
-        after = await _searches(client, queries, rate=asked.rate, seconds=asked.seconds)
+        with _shares(serving) as after_shares:
+            after = await _searches(client, queries, rate=asked.rate, seconds=asked.seconds)
         with _shares(serving) as before_shares:
             calm = await _clients(client, queries, clients=asked.clients, until=_after(asked.seconds))
         with _shares(serving) as swap_shares:
@@ -112,7 +113,7 @@ async def _measured(url: str, serving: int, asked: argparse.Namespace) -> dict[s
         "searches_a_second": asked.rate,
         "before_upserts": {**_told(before), **calm_shares},
         "during_upserts": {**_told(during), **shares, "upserts_a_second": round(stored / seconds, 1), "stored": stored},
-        "after_upserts": _told(after),
+        "after_upserts": {**_told(after), **after_shares},
         "p99_during_upserts_over_before": round(_p99(during) / _p99(before), 3),
         "clients": asked.clients,
         "before_swaps": {**_told(calm), **before_shares},

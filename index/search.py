@@ -131,7 +131,7 @@ class Searcher:
         snapshot = Snapshot.open(directory)
         manifest = snapshot.manifest
         try:
-            encoder = TextEncoder(directory / ENCODER, threads=threads)
+            encoder = TextEncoder(directory / ENCODER, threads=threads, manifest=snapshot.encoder)
             candidates = CandidateIndex.load(directory / CANDIDATES, c=manifest.geometry.curvature)
             lexical = LexicalIndex.load(directory / LEXICAL)
         except ValueError as error:

@@ -30,12 +30,14 @@ class EmptyTextError(ValueError):
 class TextEncoder:
     """Queries to hyperboloids and product titles to points; safe to call from several threads.
 
+    ``manifest`` is that of the bundle if whoever asks has just read and checked it.
+
     Raises:
         bundle.BundleError: the directory is not a sound bundle.
     """
 
-    def __init__(self, directory: Path, *, threads: int = 1) -> None:
-        self.manifest = bundle.load_manifest(directory)
+    def __init__(self, directory: Path, *, threads: int = 1, manifest: bundle.Manifest | None = None) -> None:
+        self.manifest = manifest or bundle.load_manifest(directory)
         self.tokenizer = Tokenizer.load(directory / bundle.TOKENIZER)
         self._query = _session(directory / bundle.QUERY_ENCODER, threads)
         self._product = _session(directory / bundle.PRODUCT_ENCODER, threads)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import socket
 import sys
 from pathlib import Path
@@ -45,6 +46,9 @@ def serve(
 
 
 def _run(settings: Settings) -> None:
+    # before NumPy is imported: its threads wait for more work on a core that another search could have
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
     import uvicorn
 
     from service.app import create_app

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -194,3 +196,18 @@ def test_a_long_journal_comes_to_light_in_pieces_with_rests_between(root, monkey
     assert len(rests) == len(pieces)
     assert min(rests) > 0
     assert behind.shown == 300
+
+
+def test_a_searcher_that_is_let_go_takes_its_memory_with_it(root):
+    """At once: a collection that looks for what it left would hold up the searches on the next one."""
+    searcher, changes = root.open()
+    store(changes, NEW)
+    searcher.search("gizmo")
+    kept = [weakref.ref(searcher), weakref.ref(searcher.channels.lexical), weakref.ref(searcher.snapshot)]
+    searcher.close()
+    gc.disable()
+    try:
+        del searcher, changes
+        assert [ref() for ref in kept] == [None, None, None]
+    finally:
+        gc.enable()
