@@ -112,7 +112,7 @@ class Survival:
             port = probe.getsockname()[1]
         serving = self._start("serve", "--index", self._root, "--port", port, "--log-level", "error")
         try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=300) as client:
                 self._wait_until_ready(client)
                 yield client, serving
         finally:
