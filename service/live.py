@@ -15,6 +15,7 @@ snapshot has to be shown of the journal is shown in small pieces with rests betw
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -251,6 +252,9 @@ class LiveSearcher:
 
     def _take_up(self, held: _Held, started: float) -> None:
         self._refused = None
+        # what was opened stays for long: no collection of all garbage, during which nothing else runs, need look at it
+        gc.collect(1)
+        gc.freeze()
         self._replace(held)
         searcher = held.searcher
         snapshot, model, products = searcher.snapshot_id, searcher.model_version, searcher.size

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import socket
 import sys
@@ -55,7 +54,7 @@ def _run(settings: Settings) -> None:
     from service.logs import configure
 
     configure(settings.log_level)
-    _share_the_interpreter()
+    sys.setswitchinterval(_SWITCH_SECONDS)
     listening = _listen(settings.host, settings.port)
     with listening:
         config = uvicorn.Config(
@@ -70,14 +69,6 @@ def _run(settings: Settings) -> None:
         except KeyboardInterrupt:
             # uvicorn raises it again once everything is closed; Ctrl-C is how one stops a service
             return
-
-
-def _share_the_interpreter() -> None:
-    """Let searches wait less for whoever holds the interpreter."""
-    sys.setswitchinterval(_SWITCH_SECONDS)
-    # what is imported stays: no collection needs to look at it again
-    gc.collect()
-    gc.freeze()
 
 
 def _listen(host: str, port: int) -> socket.socket:
