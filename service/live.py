@@ -45,7 +45,7 @@ POLL_SECONDS = 0.02
 """How often the journal is looked at for what other processes wrote."""
 _CHANGERS = 4
 """Threads that changes are made on: several, so that those who wait for the disk can share a commit."""
-_REST = 1.0
+_REST = 3.0
 """How long to rest from replaying the journal beside searches, for each second of it."""
 _FEW = 64
 """Changes that may be left to be shown while all others wait."""
