@@ -85,16 +85,17 @@ class Changes:
                     f"product {product.product_id!r} has {_SHOWN[found]} in the column {name}, which holds {HELD[held]}"
                 )
 
-    def store(self, products: Sequence[Product]) -> int:
+    def store(self, products: Sequence[Product], *, checked: bool = False) -> int:
         """Put products into the journal, replacing those of the same ids; return the number of the last change.
 
-        They are on disk when it returns, and shown by the next :meth:`catch_up`.
+        They are on disk when it returns, and shown by the next :meth:`catch_up`. If they are ``checked``, each has just
+        passed :meth:`check`.
 
         Raises:
             UnsuitableProductError: one of them does not suit the columns; none was stored.
             EmptyTextError: one of them has a title without a letter or digit; none was stored.
         """
-        for product in products:
+        for product in () if checked else products:
             self.check(product)
         with self._encoding:  # one at a time: a core is left to searches
             points = self._searcher.encode(products)
