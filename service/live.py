@@ -186,11 +186,9 @@ class LiveSearcher:
         directory = place_of(self._root, snapshot_id)
         with self._looking:
             started = time.perf_counter()
-            serving = self._held is not None and self._held.directory == directory
-            held = None if serving else self._open(directory)
+            held = self._open(directory)  # also if it is what is answered from: its files may be damaged by now
             point_at(self._root, snapshot_id)
-            if held is not None:
-                self._take_up(held, started)
+            self._take_up(held, started)
 
     @contextmanager
     def lease(self) -> Iterator[Searcher]:

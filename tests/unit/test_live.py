@@ -229,8 +229,18 @@ def test_a_snapshot_is_opened_once_when_it_is_activated_and_only_then_named_curr
     assert bench.serving == "s2"
     assert bench.attempts == ["s1", "s2"]
     assert (tmp_path / "CURRENT").read_text() == "s2\n"
-    bench.live.activate("s2")
-    assert bench.attempts == ["s1", "s2"]
+
+
+def test_a_snapshot_that_is_answered_from_is_checked_again_when_it_is_activated(tmp_path):
+    bench = Bench(tmp_path)
+    directory = point_at(tmp_path, "s1")
+    bench.live.reload()
+    point_at(tmp_path, "s2")
+    (directory / "broken").touch()
+    with pytest.raises(RuntimeError, match="broken"):
+        bench.live.activate("s1")
+    assert bench.serving == "s1"
+    assert (tmp_path / "CURRENT").read_text() == "s2\n"
 
 
 def test_a_snapshot_that_cannot_be_opened_is_not_activated(tmp_path):
