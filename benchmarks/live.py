@@ -17,6 +17,8 @@ import gzip
 import itertools
 import json
 import math
+import os
+import resource
 import socket
 import statistics
 import subprocess
@@ -29,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from benchmarks.homedepot import JUDGMENTS, PRODUCTS
+from benchmarks.load import Client, LoadError
 from benchmarks.provenance import commit, machine, versions
 from model.catalog import split_of
 
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
 
 PACKAGES = ("saddle", "fastapi", "uvicorn", "faiss-cpu", "numpy", "bm25s")
 _LINES = 50
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -46,12 +50,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--index", type=Path, required=True, help="index root of those products, with two snapshots")
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
     parser.add_argument("--rate", type=float, default=50.0, help="searches a second")
-    parser.add_argument("--upserts", type=float, default=600.0, help="products to be stored a second")
+    parser.add_argument("--upserts", type=float, default=500.0, help="products to be stored a second")
     parser.add_argument("--seconds", type=float, default=30.0, help="length of each phase")
     parser.add_argument("--clients", type=int, default=50, help="clients during the swaps")
     asked = parser.parse_args(arguments)
-    with _served(asked.index) as url:
-        found = asyncio.run(_measured(url, asked))
+    with _served(asked.index) as (url, serving):
+        found = asyncio.run(_measured(url, serving, asked))
     report = {
         "benchmark": "live",
         "command": f"python -m benchmarks.live --data … --index … (rate {asked.rate:g}, upserts {asked.upserts:g})",
@@ -66,7 +70,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 @contextlib.contextmanager
-def _served(root: Path) -> Iterator[str]:
+def _served(root: Path) -> Iterator[tuple[str, int]]:
+    """The address of a service and its process."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -79,38 +84,61 @@ def _served(root: Path) -> Iterator[str]:
                     if httpx.get(f"{url}/readyz").status_code == 200:
                         break
                 time.sleep(0.1)
-            yield url
+            yield url, serving.pid
         finally:
             serving.terminate()
 
 
-async def _measured(url: str, asked: argparse.Namespace) -> dict[str, Any]:
+async def _measured(url: str, serving: int, asked: argparse.Namespace) -> dict[str, Any]:
     with gzip.open(asked.data / JUDGMENTS, "rt", encoding="utf-8") as file:
         queries = sorted({row["query"] for row in csv.DictReader(file) if split_of(row["query"]) == "dev"})
     with gzip.open(asked.data / PRODUCTS, "rt", encoding="utf-8") as file:
-        products = list(csv.DictReader(file))
-    limits = httpx.Limits(max_connections=200, max_keepalive_connections=200)
-    async with httpx.AsyncClient(base_url=url, timeout=30, limits=limits) as client:
+        products = [json.dumps(row).encode() for row in csv.DictReader(file)]
+    async with Client(url) as client:
         await _searches(client, queries, rate=asked.rate, seconds=5)
-        before = await _searches(client, queries, rate=asked.rate, seconds=asked.seconds)
-        async with _beside(_upserts(client, products, rate=asked.upserts, seconds=asked.seconds)) as upserts:
-            during = await _searches(client, queries, rate=asked.rate, seconds=asked.seconds)
-        after = await _searches(client, queries, rate=asked.rate, seconds=asked.seconds)
-        calm = await _clients(client, queries, clients=asked.clients, until=_after(asked.seconds))
-        async with _beside(_swaps(client, seconds=asked.seconds)) as swaps:
-            swapping = await _clients(client, queries, clients=asked.clients, until=lambda: swaps.done())
+        with _shares(serving) as calm_shares:
+            before = await _searches(client, queries, rate=asked.rate, seconds=asked.seconds)
+        with _shares(serving) as shares:
+            async with _beside(_upserts(client, products, rate=asked.upserts, seconds=asked.seconds)) as upserts:
+                during = await _searches(client, queries, rate=asked.rate, seconds=asked.seconds)
+        with _shares(serving) as after_shares:
+            after = await _searches(client, queries, rate=asked.rate, seconds=asked.seconds)
+        with _shares(serving) as before_shares:
+            calm = await _clients(client, queries, clients=asked.clients, until=_after(asked.seconds))
+        with _shares(serving) as swap_shares:
+            async with _beside(_swaps(client, seconds=asked.seconds)) as swaps:
+                swapping = await _clients(client, queries, clients=asked.clients, until=lambda: swaps.done())
     stored, seconds = upserts.result()
     return {
         "searches_a_second": asked.rate,
-        "before_upserts": _told(before),
-        "during_upserts": {**_told(during), "upserts_a_second": round(stored / seconds, 1), "stored": stored},
-        "after_upserts": _told(after),
+        "before_upserts": {**_told(before), **calm_shares},
+        "during_upserts": {**_told(during), **shares, "upserts_a_second": round(stored / seconds, 1), "stored": stored},
+        "after_upserts": {**_told(after), **after_shares},
         "p99_during_upserts_over_before": round(_p99(during) / _p99(before), 3),
         "clients": asked.clients,
-        "before_swaps": _told(calm),
-        "during_swaps": {**_told(swapping), "swaps": swaps.result()},
+        "before_swaps": {**_told(calm), **before_shares},
+        "during_swaps": {**_told(swapping), **swap_shares, "swaps": swaps.result()},
         "p99_during_swaps_over_before": round(_p99(swapping) / _p99(calm), 3),
     }
+
+
+@contextlib.contextmanager
+def _shares(serving: int) -> Iterator[dict[str, float]]:
+    """Fills a dict, at the end, with how many cores the load (this process), the service and others kept busy."""
+
+    def seconds() -> tuple[float, float, float, float]:
+        own = resource.getrusage(resource.RUSAGE_SELF)
+        fields = Path(f"/proc/{serving}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        ticks = Path("/proc/stat").read_text(encoding="utf-8").split(maxsplit=9)
+        busy = sum(int(ticks[i]) for i in (1, 2, 3, 6, 7, 8)) / _TICKS
+        return time.perf_counter(), own.ru_utime + own.ru_stime, sum(map(int, fields[11:13])) / _TICKS, busy
+
+    shares: dict[str, float] = {}
+    before = seconds()
+    yield shares
+    passed, load, service, busy = (now - then for now, then in zip(seconds(), before, strict=True))
+    found = {"load_cores": load, "service_cores": service, "other_cores": busy - load - service}
+    shares.update({name: round(spent / passed, 3) for name, spent in found.items()})
 
 
 @contextlib.asynccontextmanager
@@ -120,9 +148,7 @@ async def _beside(work: Awaitable[Any]) -> AsyncIterator[asyncio.Task[Any]]:
     await task
 
 
-async def _searches(
-    client: httpx.AsyncClient, queries: Sequence[str], *, rate: float, seconds: float
-) -> list[float | None]:
+async def _searches(client: Client, queries: Sequence[str], *, rate: float, seconds: float) -> list[float | None]:
     """Seconds from when each search was due to its answer, None if it failed."""
     began = time.perf_counter()
     turn = itertools.cycle(queries)
@@ -135,7 +161,7 @@ async def _searches(
 
 
 async def _clients(
-    client: httpx.AsyncClient, queries: Sequence[str], *, clients: int, until: Callable[[], bool]
+    client: Client, queries: Sequence[str], *, clients: int, until: Callable[[], bool]
 ) -> list[float | None]:
     """The same of clients that each wait for an answer, and then a second, before they search again."""
     found: list[float | None] = []
@@ -152,37 +178,35 @@ async def _clients(
     return found
 
 
-async def _search(client: httpx.AsyncClient, query: str, due: float) -> float | None:
+async def _search(client: Client, query: str, due: float) -> float | None:
+    body = json.dumps({"query": query, "fields": ["title"]}).encode()
     try:
-        response = await client.post("/v1/search", json={"query": query, "fields": ["title"]})
-    except httpx.HTTPError:
+        status, _ = await client.send("POST", "/v1/search", body, "application/json")
+    except LoadError:
         return None
-    return time.perf_counter() - due if response.status_code == 200 else None
+    return time.perf_counter() - due if status == 200 else None
 
 
-async def _upserts(
-    client: httpx.AsyncClient, products: Sequence[dict[str, str]], *, rate: float, seconds: float
-) -> tuple[int, float]:
+async def _upserts(client: Client, products: Sequence[bytes], *, rate: float, seconds: float) -> tuple[int, float]:
     """Store products in lines at a steady rate; how many were acknowledged, and in how many seconds."""
     began, stored = time.perf_counter(), 0
     turn = itertools.cycle(products)
     for i in range(math.ceil(rate * seconds / _LINES)):
         due = began + i * _LINES / rate
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
-        lines = "\n".join(json.dumps(next(turn)) for _ in range(_LINES))
-        answer = await client.post("/v1/products", content=lines, headers={"Content-Type": "application/x-ndjson"})
-        stored += answer.raise_for_status().json()["stored"]
+        lines = b"\n".join(itertools.islice(turn, _LINES))
+        stored += (await client.post("/v1/products", lines, "application/x-ndjson"))["stored"]
     return stored, time.perf_counter() - began
 
 
-async def _swaps(client: httpx.AsyncClient, *, seconds: float) -> int:
+async def _swaps(client: Client, *, seconds: float) -> int:
     """Activate the snapshots in turn; how often."""
-    have = [one["id"] for one in (await client.get("/v1/snapshots")).json()["snapshots"]]
+    have = [one["id"] for one in (await client.get("/v1/snapshots"))["snapshots"]]
     until = time.monotonic() + seconds
     for count, snapshot in enumerate(itertools.cycle(have)):
         if time.monotonic() >= until:
             return count
-        (await client.post(f"/v1/snapshots/{snapshot}/activate")).raise_for_status()
+        await client.post(f"/v1/snapshots/{snapshot}/activate")
         await asyncio.sleep(1.0)
     raise AssertionError("a cycle ends only here if there is no snapshot")
 

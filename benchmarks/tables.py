@@ -217,6 +217,36 @@ def compare_flipkart() -> str:
     return "\n".join(lines)
 
 
+def live() -> str:
+    """Searches while products change and snapshots are swapped."""
+    report = _report("live")
+    phases = {
+        "before changes": "before_upserts",
+        "during changes": "during_upserts",
+        "after changes": "after_upserts",
+        "before swaps": "before_swaps",
+        "during swaps": "during_swaps",
+    }
+    columns = ("searches", "failed", "median_ms", "p95_ms", "p99_ms", "service_cores", "load_cores", "other_cores")
+    lines = [_row("phase", *(name.replace("_", " ") for name in columns)), _row(*["---"] * (1 + len(columns)))]
+    for title, phase in phases.items():
+        lines.append(_row(title, *(report[phase][name] for name in columns)))
+    return "\n".join(lines)
+
+
+def live_asked() -> str:
+    """What was asked of changes and swaps, and whether it was reached."""
+    report = _report("live")
+    stored, failed = report["during_upserts"]["upserts_a_second"], report["during_swaps"]["failed"]
+    during, swaps = report["p99_during_upserts_over_before"], report["p99_during_swaps_over_before"]
+    lines = [_row("what", "asked", "measured", ""), _row(*["---"] * 4)]
+    lines.append(_row("products stored a second", "≥ 500", f"{stored:.1f}", _verdict(stored >= 500)))
+    lines.append(_row("p99 during changes over before", "≤ 2", f"{during:.2f}", _verdict(during <= 2)))
+    lines.append(_row(f"searches failed in {report['during_swaps']['swaps']} swaps", "0", failed, _verdict(not failed)))
+    lines.append(_row("p99 during swaps over before", "≤ 2", f"{swaps:.2f}", _verdict(swaps <= 2)))
+    return "\n".join(lines)
+
+
 def _compared(protocol: str, columns: dict[str, str]) -> str:
     """One line a system, best first by the last nDCG@10; of swept systems the largest dimension."""
     rows: dict[str, dict[str, Any]] = {}
@@ -302,6 +332,8 @@ TABLES = {
     "compare_retrieve": compare_retrieve,
     "compare_dims": compare_dims,
     "compare_flipkart": compare_flipkart,
+    "live": live,
+    "live_asked": live_asked,
 }
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -19,52 +20,104 @@ _LEVELS = 256
 _AXES_A_LOOK = 8
 _FEW = 30
 """With a thirtieth of the rows left it is cheaper to compare these exactly than all rows on more axes."""
+_FIRST = 64
 
 
+@dataclass(frozen=True)
+class Scale:
+    """256 steps on each axis, from ``least`` on (d), ``rate`` of them to the unit (d)."""
+
+    least: NDArray[np.float32]
+    rate: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, points: NDArray[np.float32]) -> Self:
+        """Steps between the extremes of ``points`` (N, d)."""
+        least = points.min(axis=0)
+        extent = points.max(axis=0) - least
+        # one step on an axis on which all points agree
+        return cls(least, (np.float32(_LEVELS) / np.where(extent > 0, extent, np.inf)).astype(np.float32))
+
+    def step(self, x: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """The step of each coordinate of ``x`` (..., d); every operation keeps the order of coordinates."""
+        return np.asarray(np.clip((x - self.least) * self.rate, 0, _LEVELS - 1), dtype=np.uint8)
+
+
+@dataclass(frozen=True)
 class Census:
-    """Finds the points of a region; safe to call from several threads at once.
+    """Finds those of ``points`` (N, d) that a region contains; safe to call from several threads at once.
 
-    Each coordinate is kept as one of 256 steps between its axis' extremes, axis by axis, a quarter of the points'
-    memory. The steps rise with the coordinates, so a row whose step lies outside a box' steps lies outside the box;
-    only the rows that no axis rules out are compared exactly. The axes on which a box is narrow for how far the
-    points spread come first.
+    Each coordinate is kept as one of 256 ``steps`` (d, N), axis by axis, a quarter of the points' memory. The steps
+    rise with the coordinates, so a row whose step lies outside a box' steps lies outside the box; only the rows that no
+    axis rules out are compared exactly. The axes on which a box is narrow for how far the points spread come first;
+    those on which it holds all from ``least`` to ``most`` (d), between which all points lie, do not come at all.
     """
 
-    def __init__(self, points: NDArray[np.float32]) -> None:
-        self._points = points
-        self._least = points.min(axis=0)
-        self._most = points.max(axis=0)
-        extent = self._most - self._least
-        # one step on an axis on which all points agree
-        self._scale = (np.float32(_LEVELS) / np.where(extent > 0, extent, np.inf)).astype(np.float32)
-        self._steps = np.ascontiguousarray(self._step(points).T)
+    points: NDArray[np.float32]
+    steps: NDArray[np.uint8]
+    scale: Scale
+    least: NDArray[np.float32]
+    most: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, points: NDArray[np.float32]) -> Self:
+        """A census of ``points`` on a scale of their own."""
+        scale = Scale.of(points)
+        return cls(points, np.ascontiguousarray(scale.step(points).T), scale, points.min(axis=0), points.max(axis=0))
 
     def rows(self, region: Region) -> NDArray[np.int64]:
         """Rows of the points that ``region`` contains, in order."""
         rows = [self._inside(box) for box in region.boxes]
         return rows[0] if len(rows) == 1 else np.unique(np.concatenate(rows))
 
-    def _step(self, x: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """The step of each coordinate of ``x`` (..., d); every operation keeps the order of coordinates."""
-        return np.asarray(np.clip((x - self._least) * self._scale, 0, _LEVELS - 1), dtype=np.uint8)
-
     def _inside(self, box: Box) -> NDArray[np.int64]:
         """Rows of the points that ``box`` contains."""
         if box.empty:
             return np.empty(0, dtype=np.int64)
-        order = np.argsort((box.hi - box.lo) * self._scale)
-        order = order[(box.lo > self._least)[order] | (box.hi < self._most)[order]]  # others rule no row out
-        lo, hi = self._step(box.lo), self._step(box.hi)
-        left = np.ones(len(self._points), dtype=np.bool_)
+        order = np.argsort((box.hi - box.lo) * self.scale.rate)
+        order = order[(box.lo > self.least)[order] | (box.hi < self.most)[order]]  # others rule no row out
+        lo, hi = self.scale.step(box.lo), self.scale.step(box.hi)
+        left = np.ones(len(self.points), dtype=np.bool_)
         for start in range(0, len(order), _AXES_A_LOOK):
             for axis in order[start : start + _AXES_A_LOOK]:
                 # unsigned: what lies below lo wraps around to more than the width
-                left &= self._steps[axis] - lo[axis] <= hi[axis] - lo[axis]
+                left &= self.steps[axis] - lo[axis] <= hi[axis] - lo[axis]
             if np.count_nonzero(left) * _FEW <= len(left):
                 break
         rows = np.flatnonzero(left)
-        rows = rows[within(self._points, rows, box.lo, box.hi, order)]
+        rows = rows[within(self.points, rows, box.lo, box.hi, order)]
         if box.excluded:
-            x = self._points[rows]
+            x = self.points[rows]
             rows = rows[~np.any([excluded.contains(x) for excluded in box.excluded], axis=0)]
         return rows
+
+
+class GrowingCensus:
+    """What a census needs of points that are added one batch after the other, on the ``scale`` of others.
+
+    One thread adds; a census that was taken before does not change.
+    """
+
+    def __init__(self, scale: Scale) -> None:
+        dim = len(scale.least)
+        self._scale = scale
+        self._steps = np.empty((dim, _FIRST), dtype=np.uint8)
+        self._count = 0
+        self._least = np.full(dim, np.inf, dtype=np.float32)
+        self._most = -self._least
+
+    def extend(self, points: NDArray[np.float32]) -> None:
+        """Add ``points`` (n, d)."""
+        count = self._count + len(points)
+        if count > self._steps.shape[1]:
+            grown = np.empty((len(self._steps), max(count, 2 * self._steps.shape[1])), dtype=np.uint8)
+            grown[:, : self._count] = self._steps[:, : self._count]
+            self._steps = grown
+        self._steps[:, self._count : count] = self._scale.step(points).T
+        self._least = np.minimum(self._least, points.min(axis=0))
+        self._most = np.maximum(self._most, points.max(axis=0))
+        self._count = count
+
+    def of(self, points: NDArray[np.float32]) -> Census:
+        """The census of ``points`` (n, d), which are all that were added."""
+        return Census(points, self._steps[:, : len(points)], self._scale, self._least, self._most)

@@ -1,12 +1,13 @@
 """Changes on their way: from callers to the journal, and from the journal to the searcher that shows them.
 
-What is in the journal is shown by reading it back, whoever wrote it. So a process shows its own changes and those of
-others in the same order, which is that of the journal.
+What is shown is what the journal holds, in its order, whoever wrote it: a process shows its own changes as it shows
+those of others.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from index.journal import Entry
     from model.catalog import Product
 
-_REPLAY_BATCH = 1024
+_REPLAY_BATCH = 128
+"""Changes that come to light at once: so few that searches hardly feel it."""
 
 
 @contextmanager
@@ -64,6 +66,7 @@ class Changes:
         # numbers of another journal mean nothing here
         self._shown = mark.sequence if mark is not None and mark.id == journal.id else 0
         self._showing = threading.Lock()
+        self._encoding = threading.Lock()
 
     @property
     def shown(self) -> int:
@@ -84,18 +87,20 @@ class Changes:
                     f"product {product.product_id!r} has {_SHOWN[found]} in the column {name}, which holds {HELD[held]}"
                 )
 
-    def store(self, products: Sequence[Product]) -> int:
+    def store(self, products: Sequence[Product], *, checked: bool = False) -> int:
         """Put products into the journal, replacing those of the same ids; return the number of the last change.
 
-        They are on disk when it returns, and shown by the next :meth:`catch_up`.
+        They are on disk when it returns, and shown by the next :meth:`catch_up`. If they are ``checked``, each has just
+        passed :meth:`check`.
 
         Raises:
             UnsuitableProductError: one of them does not suit the columns; none was stored.
             EmptyTextError: one of them has a title without a letter or digit; none was stored.
         """
-        for product in products:
+        for product in () if checked else products:
             self.check(product)
-        points = self._searcher.encode(products)
+        with self._encoding:  # one at a time: a core is left to searches
+            points = self._searcher.encode(products)
         changes = [Change(product.product_id, product, point) for product, point in zip(products, points, strict=True)]
         return self._journal.append(changes, model=self._searcher.model_version)
 
@@ -104,18 +109,24 @@ class Changes:
         changes = [Change(product_id, None) for product_id in product_ids]
         return self._journal.append(changes, model=self._searcher.model_version)
 
-    def catch_up(self) -> int:
+    def catch_up(self, *, rest: float = 0.0) -> int:
         """Show all that the journal holds by now; return how many changes came to light.
 
-        Changes whose points another model made are encoded again, and the journal keeps the new points.
+        After each batch it rests ``rest`` times as long as the batch took. Changes whose points another model made are
+        encoded again, and the journal keeps the new points.
         """
         with self._showing:
-            entries = self._journal.since(self._shown)
-            for start in range(0, len(entries), _REPLAY_BATCH):
-                batch = entries[start : start + _REPLAY_BATCH]
+            last, count = self._journal.last(), 0
+            while True:
+                started = time.perf_counter()
+                batch = self._journal.since(self._shown, upto=last, most=_REPLAY_BATCH)
+                if not batch:
+                    return count
                 self._searcher.apply(self._encoded(batch))
                 self._shown = batch[-1].sequence
-            return len(entries)
+                count += len(batch)
+                if rest:
+                    time.sleep(rest * (time.perf_counter() - started))
 
     def _encoded(self, entries: Sequence[Entry]) -> list[Change]:
         """The changes of ``entries``, each product with its point of this searcher's model."""

@@ -82,13 +82,14 @@ class Channels:
         live = view.live_rows
         if not len(live):
             return found
-        if len(live) > count and self.resident is not None:
+        exact = max(self.settings.depth, 2 * depth)  # fewer than by codes or a graph: these are the nearest
+        if len(live) > exact and self.resident is not None:
             distances, _ = self.measure(region, live, view)
-            live = live[np.argpartition(distances, count)[:count]]
-        elif len(live) > count:
+            live = live[np.argpartition(distances, exact)[:exact]]
+        elif len(live) > exact:
             mask = np.zeros(view.live.count, dtype=np.bool_)
             mask[live - view.live.base] = True
-            near = self._scan(view.live.points, region, count=count, mask=mask, known=view.live.heights)
+            near = self._scan(view.live.points, region, count=exact, mask=mask, known=view.live.heights)
             live = near + view.live.base
         return np.concatenate((found, live))
 

@@ -104,11 +104,19 @@ class Documents:
 
     def row(self, product_id: str) -> int | None:
         """The row of a product, or None if the snapshot has no such product."""
-        wanted = np.uint64(_hash(product_id))
-        first = int(np.searchsorted(self._hashes, wanted, side="left"))
-        last = int(np.searchsorted(self._hashes, wanted, side="right"))
-        for candidate in self._rows[first:last]:
-            columns, offset = self._locate(int(candidate))
+        return self.rows((product_id,))[0]
+
+    def rows(self, product_ids: Sequence[str]) -> list[int | None]:
+        """The rows of several products, None where the snapshot has no such product."""
+        wanted = np.fromiter(map(_hash, product_ids), dtype=np.uint64, count=len(product_ids))
+        first = np.searchsorted(self._hashes, wanted, side="left").tolist()
+        last = np.searchsorted(self._hashes, wanted, side="right").tolist()
+        return [self._which(*found) for found in zip(product_ids, first, last, strict=True)]
+
+    def _which(self, product_id: str, first: int, last: int) -> int | None:
+        """The row of a product whose hash has these places in the lookup."""
+        for candidate in self._rows[first:last].tolist() if first < last else ():
+            columns, offset = self._locate(candidate)
             if columns[0][offset].as_py() == product_id:
                 return int(candidate)
         return None

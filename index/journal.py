@@ -7,7 +7,6 @@ a product carries its point, with the version of the encoder bundle it was encod
 
 from __future__ import annotations
 
-import dataclasses
 import sqlite3
 import threading
 import time
@@ -53,8 +52,13 @@ WHERE changes.sequence > :after AND changes.sequence <= :last AND NOT EXISTS (
     SELECT 1 FROM changes AS later
     WHERE later.product_id = changes.product_id AND later.sequence > changes.sequence AND later.sequence <= :last
 )
-ORDER BY changes.sequence
+ORDER BY changes.sequence LIMIT :most
 """
+_INSERT_CHANGES = "INSERT INTO changes (product_id, product, changed) VALUES "
+_INSERT_POINTS = "INSERT INTO points (sequence, model, point) VALUES "
+_ROWS_A_STATEMENT = 128
+_RECENT = 4096
+"""How many changes of its own a process remembers, so that it need not read them back."""
 
 
 class JournalError(ValueError):
@@ -93,7 +97,9 @@ class _Row(NamedTuple):
 class _Waiting:
     """Changes that wait for a commit, and what became of them."""
 
+    changes: Sequence[Change]
     rows: Sequence[_Row]
+    model: str
     last: int = 0
     error: Exception | None = None
     done: bool = False
@@ -113,6 +119,7 @@ class Journal:
         self._queue = threading.Lock()
         self._committing = threading.Lock()
         self._reading = threading.Lock()
+        self._recent: tuple[Entry, ...] = ()
         try:
             self._writer = _connect(path)
             self._reader = _connect(path)
@@ -137,7 +144,7 @@ class Journal:
         Raises:
             sqlite3.Error: they could not be written, as on a full disk; none of them was.
         """
-        mine = _Waiting([_row(change, model) for change in changes])
+        mine = _Waiting(changes, [_row(change, model) for change in changes], model)
         with self._queue:
             self._waiting.append(mine)
         with self._committing:
@@ -149,11 +156,19 @@ class Journal:
             raise mine.error
         return mine.last
 
-    def since(self, sequence: int, *, upto: int | None = None) -> list[Entry]:
-        """The last change of each product after ``sequence``, and not after ``upto``, in their order."""
+    def since(self, sequence: int, *, upto: int | None = None, most: int | None = None) -> list[Entry]:
+        """The last change of each product after ``sequence``, and not after ``upto``, in their order.
+
+        Not more than the first ``most`` of them, if that is given.
+        """
         with self._read() as reader:
-            upto = self._last(reader) if upto is None else upto
-            return [_entry(row) for row in reader.execute(_ENTRIES, {"after": sequence, "last": upto})]
+            last = self._last(reader) if upto is None else upto
+            recent = self._remembered(sequence, last)
+            # another process may have pruned what is remembered here
+            if recent is not None and self._first(reader) <= sequence + 1:
+                return recent[:most]
+            asked = {"after": sequence, "last": last, "most": -1 if most is None else most}
+            return [_entry(row) for row in reader.execute(_ENTRIES, asked)]
 
     def last(self) -> int:
         """The number of the last change, 0 if there was none."""
@@ -170,6 +185,7 @@ class Journal:
         """Store the points that ``model`` gives the products of these changes, for whoever replays them next."""
         rows = [(sequence, model, _stored(point)) for sequence, point in points]
         with self._committing, self._transaction():
+            self._recent = ()
             self._writer.executemany(
                 "INSERT OR REPLACE INTO points SELECT ?, ?, ? WHERE EXISTS (SELECT 1 FROM changes WHERE sequence = ?)",
                 [(*row, row[0]) for row in rows],
@@ -178,6 +194,7 @@ class Journal:
     def prune(self, sequence: int, *, before: float) -> int:
         """Forget the changes up to ``sequence`` that came before a moment; return how many they were."""
         with self._committing, self._transaction():
+            self._recent = ()
             self._writer.execute("UPDATE identity SET pruned_before = max(pruned_before, ?)", (before,))
             forgotten = self._writer.execute(
                 "DELETE FROM changes WHERE sequence <= ? AND changed <= ?", (sequence, before)
@@ -212,18 +229,47 @@ class Journal:
         now = time.time()
         with self._transaction():
             for one in group:
-                for row in one.rows:
-                    one.last = self._insert(row, now)
+                for start in range(0, len(one.rows), _ROWS_A_STATEMENT):
+                    one.last = self._insert(one.rows[start : start + _ROWS_A_STATEMENT], now)
+        for one in group:
+            self._remember(one, now)
 
-    def _insert(self, row: _Row, now: float) -> int:
+    def _insert(self, rows: Sequence[_Row], now: float) -> int:
+        """Insert ``rows`` by two statements, as each costs two turns at the interpreter; the number of the last."""
         inserted = self._writer.execute(
-            "INSERT INTO changes (product_id, product, changed) VALUES (?, ?, ?)", (row.product_id, row.product, now)
+            _INSERT_CHANGES + _rows_of_three(len(rows)),
+            [value for row in rows for value in (row.product_id, row.product, now)],
         )
-        sequence = inserted.lastrowid
-        assert sequence is not None
-        if row.point is not None:
-            self._writer.execute("INSERT INTO points VALUES (?, ?, ?)", (sequence, row.model, row.point))
-        return sequence
+        last = inserted.lastrowid
+        assert last is not None
+        # in one transaction numbers follow each other
+        numbered = enumerate(rows, start=last - len(rows) + 1)
+        points = [(sequence, row.model, row.point) for sequence, row in numbered if row.point is not None]
+        if points:
+            self._writer.execute(
+                _INSERT_POINTS + _rows_of_three(len(points)), [value for point in points for value in point]
+            )
+        return last
+
+    def _remember(self, written: _Waiting, now: float) -> None:
+        """Keep what was just written, as long as no other process wrote in between; the oldest are forgotten."""
+        first = written.last - len(written.changes) + 1
+        entries = tuple(
+            Entry(sequence, change, now, None if change.point is None else written.model)
+            for sequence, change in enumerate(written.changes, start=first)
+        )
+        follows = bool(self._recent) and self._recent[-1].sequence == first - 1
+        self._recent = (*self._recent, *entries)[-_RECENT:] if follows else entries[-_RECENT:]
+
+    def _remembered(self, after: int, last: int) -> list[Entry] | None:
+        """What :meth:`since` finds, if this process wrote all of it and remembers; else None."""
+        recent = self._recent  # replaced whole, never changed
+        if not recent or not recent[0].sequence - 1 <= after <= last <= recent[-1].sequence:
+            return None
+        first = recent[0].sequence
+        found = recent[after + 1 - first : last + 1 - first]
+        later = {entry.change.product_id: entry for entry in found}
+        return list(found) if len(later) == len(found) else sorted(later.values(), key=lambda entry: entry.sequence)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -240,6 +286,12 @@ class Journal:
     def _read(self) -> Iterator[sqlite3.Connection]:
         with self._reading:
             yield self._reader
+
+    @staticmethod
+    def _first(reader: sqlite3.Connection) -> int:
+        """The number of the first change that is left, or 0."""
+        (first,) = reader.execute("SELECT coalesce(min(sequence), 0) FROM changes").fetchone()
+        return int(first)
 
     @staticmethod
     def _last(reader: sqlite3.Connection) -> int:
@@ -272,8 +324,13 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _row(change: Change, model: str) -> _Row:
-    product = None if change.product is None else orjson.dumps(dataclasses.asdict(change.product))
+    product = None if change.product is None else orjson.dumps(change.product, default=dict)
     return _Row(change.product_id, product, None if change.point is None else _stored(change.point), model)
+
+
+def _rows_of_three(count: int) -> str:
+    """The places of that many rows of three values."""
+    return ", ".join(["(?, ?, ?)"] * count)
 
 
 def _stored(point: NDArray[np.float32]) -> bytes:

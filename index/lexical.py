@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Self
 
@@ -90,7 +90,7 @@ class LexicalIndex:
     def __init__(self, index: bm25s.BM25, spelling: Spelling, *, average_length: float) -> None:
         self._index = index
         self._spelling = spelling
-        self._live = LiveWords(Corpus(len(self), average_length, self._frequency, k1=_K1, b=_B))
+        self._live = LiveWords(Corpus(len(self), average_length, partial(_frequency, index), k1=_K1, b=_B))
 
     @classmethod
     def load(cls, directory: Path) -> Self:
@@ -109,9 +109,10 @@ class LexicalIndex:
     def __len__(self) -> int:
         return int(self._index.scores["num_docs"])
 
-    def append(self, row: int, text: str) -> None:
-        """Add a live row, counted from 0; one thread at a time may."""
-        self._live.append(row, _stems(words(text)))
+    def extend(self, start: int, texts: Iterable[str]) -> None:
+        """Add the texts of live rows from ``start`` on, counted from 0; one thread at a time may."""
+        for row, text in enumerate(texts, start):
+            self._live.append(row, _stems(words(text)))
 
     def corrected(self, text: str, *, knows: Callable[[str], bool] = lambda _: False) -> str:
         """``text`` with every word that the catalogue lacks corrected, or as it is if there is none to correct.
@@ -160,14 +161,6 @@ class LexicalIndex:
         stem = _stem(word)
         return stem in self._index.vocab_dict or self._live.has(stem)
 
-    def _frequency(self, term: str) -> int:
-        """How many rows of the snapshot have ``term``."""
-        number = self._index.vocab_dict.get(term)
-        if number is None:
-            return 0
-        starts = self._index.scores["indptr"]
-        return int(starts[number + 1] - starts[number])
-
 
 def best(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:
     """Up to ``count`` rows of positive ``scores`` (N), the highest first, equal scores by row."""
@@ -176,6 +169,15 @@ def best(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:
         # every row that scores as the last of them does: which of those are taken is the row number's to say
         kept = kept[scores[kept] >= np.partition(scores[kept], -count)[-count]]
     return kept[np.lexsort((kept, -scores[kept]))][:count]
+
+
+def _frequency(index: bm25s.BM25, term: str) -> int:
+    """How many rows of ``index`` have ``term``."""
+    number = index.vocab_dict.get(term)
+    if number is None:
+        return 0
+    starts = index.scores["indptr"]
+    return int(starts[number + 1] - starts[number])
 
 
 def _joins(found: Sequence[str]) -> list[str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from index.census import GrowingCensus
 from index.column_files import values_of
 from index.exact import heights
 from index.growing import Growing
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from index.census import Census, Scale
     from index.columns import Columns
     from index.documents import Documents
     from index.filters import ColumnType
@@ -49,6 +51,8 @@ class LiveView:
     """Of the live rows, (count, d)."""
     heights: NDArray[np.float32]
     """Theirs (count), see :func:`index.exact.heights`."""
+    census: Census | None
+    """Theirs, if the snapshot has one."""
     _products: Sequence[Product]
     _rows: Mapping[str, Sequence[int]]
     _columns: LiveColumns
@@ -110,17 +114,25 @@ def _read_only(points: NDArray[np.float32]) -> NDArray[np.float32]:
 def nothing(base: int, *, dim: int) -> LiveView:
     """The view of a snapshot of ``base`` rows after which nothing changed."""
     none, points = np.empty(0, dtype=np.int32), np.empty((0, dim), dtype=np.float32)
-    return LiveView(base, 0, 0, points, points[:, 0], (), {}, LiveColumns({}), none, None, 0)
+    return LiveView(base, 0, 0, points, points[:, 0], None, (), {}, LiveColumns({}), none, None, 0)
 
 
 class LiveProducts:
     """Takes changes after a snapshot of ``documents``, whose columns are of ``types``, and of the words in ``lexical``.
 
-    One thread at a time applies changes; any number look at views.
+    There is a census of the live points if the snapshot's has a ``scale``. One thread at a time applies changes; any
+    number look at views.
     """
 
     def __init__(
-        self, documents: Documents, types: Mapping[str, ColumnType], lexical: LexicalIndex, *, dim: int, c: float
+        self,
+        documents: Documents,
+        types: Mapping[str, ColumnType],
+        lexical: LexicalIndex,
+        scale: Scale | None,
+        *,
+        dim: int,
+        c: float,
     ) -> None:
         self._documents = documents
         self._base = len(documents)
@@ -128,6 +140,7 @@ class LiveProducts:
         self._c = c
         self._points: Growing[np.float32] = Growing(np.float32, dim)
         self._heights: Growing[np.float32] = Growing(np.float32)
+        self._census = None if scale is None else GrowingCensus(scale)
         self._products: list[Product] = []
         self._rows: dict[str, list[int]] = {}
         self._columns = LiveColumns(types)
@@ -139,47 +152,60 @@ class LiveProducts:
 
     def apply(self, changes: Sequence[Change]) -> None:
         """Bring ``changes`` to light, all at once; each product that is stored has its point."""
-        moment = self._now + 1
+        if not changes:
+            return
+        moment, row = self._now + 1, len(self._products)
+        self._add([change for change in changes if change.product is not None])
+        in_snapshot = dict(
+            zip(ids := [change.product_id for change in changes], self._documents.rows(ids), strict=True)
+        )
         for change in changes:
-            self._remove(change.product_id, moment)
+            self._remove(change.product_id, in_snapshot[change.product_id], moment)
             if change.product is not None:
-                assert change.point is not None, f"{change.product_id} has no point"
-                self._add(change.product, change.point)
+                self._rows.setdefault(change.product_id, []).append(row)
+                row += 1
         self._now = moment
         self.view = self._look()
 
-    def _add(self, product: Product, point: NDArray[np.float32]) -> None:
-        row = len(self._products)
-        self._products.append(product)
-        self._points.extend(point)
-        self._heights.extend(heights(point[None, :], c=self._c))
-        self._until.extend(_STAYS)
-        self._columns.append(row, values_of(product))
-        self._lexical.append(row, searchable_text(product))
-        self._rows.setdefault(product.product_id, []).append(row)
+    def _add(self, stored: Sequence[Change]) -> None:
+        """Give what is stored its rows, all at once: by far cheaper than one by one."""
+        if not stored:
+            return
+        start = len(self._products)
+        products = [change.product for change in stored if change.product is not None]
+        points = [change.point for change in stored if change.point is not None]
+        assert len(points) == len(stored), f"{len(points)} of {len(stored)} products have points"
+        self._products += products
+        self._points.extend(stacked := np.stack(points))
+        self._heights.extend(heights(stacked, c=self._c))
+        if self._census is not None:
+            self._census.extend(stacked)
+        self._until.extend(np.full(len(stored), _STAYS))
+        self._columns.extend(start, list(map(values_of, products)))
+        self._lexical.extend(start, map(searchable_text, products))
 
-    def _remove(self, product_id: str, moment: int) -> None:
+    def _remove(self, product_id: str, in_snapshot: int | None, moment: int) -> None:
         """Mark the row of a product, if there is one, as gone from ``moment`` on."""
         rows = self._rows.get(product_id)
         if rows:
-            self._until.view[rows[-1]] = min(moment, self._until.view[rows[-1]])
-            return
-        row = self._documents.row(product_id)
-        if row is None:
-            return
-        if self._base_until is None:
-            self._base_until = np.full(self._base, _STAYS, dtype=np.int32)
-        if self._base_until[row] == _STAYS:
-            self._base_until[row] = moment
-            self._base_gone += 1
+            until = self._until.view
+            until[rows[-1]] = min(moment, until[rows[-1]])
+        elif in_snapshot is not None:
+            if self._base_until is None:
+                self._base_until = np.full(self._base, _STAYS, dtype=np.int32)
+            if self._base_until[in_snapshot] == _STAYS:
+                self._base_until[in_snapshot] = moment
+                self._base_gone += 1
 
     def _look(self) -> LiveView:
+        points = _read_only(self._points.view)
         return LiveView(
             base=self._base,
             count=len(self._products),
             now=self._now,
-            points=_read_only(self._points.view),
+            points=points,
             heights=self._heights.view,
+            census=None if self._census is None else self._census.of(points),
             _products=self._products,
             _rows=self._rows,
             _columns=self._columns,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -14,7 +15,7 @@ from index.growing import Growing
 from model.catalog import LEVEL_SEPARATOR
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -67,7 +68,7 @@ class GrowingDictionary:
 
 
 class LiveColumns:
-    """Columns that take a product's values at a time; one thread adds, any number read what was there before.
+    """Columns that take products' values in row order; one thread adds, any number read what was there before.
 
     ``types`` are those of the snapshot's columns, which the live ones keep: a value that a column cannot hold is
     missing there.
@@ -76,20 +77,24 @@ class LiveColumns:
     def __init__(self, types: Mapping[str, ColumnType]) -> None:
         self._fixed = types
         self._growing: dict[str, _GrowingTexts | _GrowingNumbers] = {}
-
-    @property
-    def types(self) -> dict[str, ColumnType]:
+        self.types = dict(types)
         """What each column holds, those of the snapshot and those that live products brought."""
-        return {**{name: column.kind for name, column in self._growing.copy().items()}, **self._fixed}
 
-    def append(self, row: int, values: Mapping[str, Value]) -> None:
-        """Store the values of a product in ``row``."""
-        for name, value in values.items():
-            kind = self._fixed.get(name) or type_of(value)
+    def extend(self, start: int, products: Sequence[Mapping[str, Value]]) -> None:
+        """Store the values of ``products`` in the rows from ``start`` on."""
+        found: dict[str, dict[int, Value]] = defaultdict(dict)
+        for row, values in enumerate(products, start):
+            for name, value in values.items():
+                found[name][row] = value
+        for name, of_rows in found.items():
             column = self._growing.get(name)
             if column is None:
+                kind = self._fixed.get(name) or type_of(next(iter(of_rows.values())))
                 column = self._growing[name] = _GrowingTexts() if kind == "text" else _GrowingNumbers(kind)
-            column.put(row, value)
+            column.put(of_rows)
+        new = {name: self._growing[name].kind for name in found if name not in self.types}
+        if new:
+            self.types = {**self.types, **new}
 
     def first(self, rows: int) -> Columns:
         """The columns of the first ``rows`` products."""
@@ -103,9 +108,9 @@ class _GrowingTexts:
         self._dictionary = GrowingDictionary()
         self._codes: Growing[np.int32] = Growing(np.int32)
 
-    def put(self, row: int, value: Value) -> None:
-        code = self._dictionary.code(as_text(value))
-        self._codes.extend([*[NO_CODE] * (row - len(self._codes)), code])
+    def put(self, values: Mapping[int, Value]) -> None:
+        codes = {row: self._dictionary.code(as_text(value)) for row, value in values.items()}
+        self._codes.extend(_spread(codes, start=len(self._codes), missing=NO_CODE))
 
     def first(self, rows: int) -> TextColumn:
         return TextColumn(_padded(self._codes.view, rows, NO_CODE), self._dictionary)
@@ -116,12 +121,18 @@ class _GrowingNumbers:
         self.kind = kind
         self._numbers: Growing[np.float64] = Growing(np.float64)
 
-    def put(self, row: int, value: Value) -> None:
-        number = float(value) if type_of(value) == self.kind else math.nan
-        self._numbers.extend([*[math.nan] * (row - len(self._numbers)), number])
+    def put(self, values: Mapping[int, Value]) -> None:
+        numbers = {row: float(value) if type_of(value) == self.kind else math.nan for row, value in values.items()}
+        self._numbers.extend(_spread(numbers, start=len(self._numbers), missing=math.nan))
 
     def first(self, rows: int) -> NumberColumn:
         return NumberColumn(_padded(self._numbers.view, rows, math.nan), self.kind)
+
+
+def _spread(keys: Mapping[int, float], *, start: int, missing: float) -> list[float]:
+    """The keys of the rows from ``start`` to the last of ``keys``, which rise; ``missing`` in those between."""
+    last: int = next(reversed(list(keys)))
+    return [keys.get(row, missing) for row in range(start, last + 1)]
 
 
 def _padded(keys: NDArray[_Key], rows: int, missing: float) -> NDArray[_Key]:

@@ -104,7 +104,7 @@ def publish(root: Path, draft: Path, contents: Contents) -> Path:
     place.parent.mkdir(exist_ok=True)
     draft.rename(place)
     _sync(place.parent)
-    _point_at(root, manifest.id)
+    point_at(root, manifest.id)
     return place
 
 
@@ -124,11 +124,21 @@ def activate(root: Path, snapshot_id: str) -> None:
         UnknownSnapshotError: there is none of that id.
         SnapshotError: it is damaged.
     """
-    if snapshot_id in {"", ".", ".."} or "/" in snapshot_id or not (root / SNAPSHOTS / snapshot_id).is_dir():
+    Snapshot.open(place_of(root, snapshot_id)).documents.close()
+    point_at(root, snapshot_id)
+
+
+def place_of(root: Path, snapshot_id: str) -> Path:
+    """The directory of a published snapshot.
+
+    Raises:
+        UnknownSnapshotError: there is none of that id.
+    """
+    directory = root / SNAPSHOTS / snapshot_id
+    if snapshot_id in {"", ".", ".."} or "/" in snapshot_id or not directory.is_dir():
         have = ", ".join(manifest.id for manifest in listed(root)) or "none"
         raise UnknownSnapshotError(f"there is no snapshot {snapshot_id!r} in {root}; there are: {have}")
-    Snapshot.open(root / SNAPSHOTS / snapshot_id).documents.close()
-    _point_at(root, snapshot_id)
+    return directory
 
 
 def roll_back(root: Path) -> str:
@@ -138,11 +148,22 @@ def roll_back(root: Path) -> str:
         UnknownSnapshotError: there is none.
         SnapshotError: nothing is current, or the older one is damaged.
     """
+    older = one_before(root)
+    activate(root, older)
+    return older
+
+
+def one_before(root: Path) -> str:
+    """The id of the newest snapshot that is older than the current one.
+
+    Raises:
+        UnknownSnapshotError: there is none.
+        SnapshotError: nothing is current.
+    """
     now = read_manifest(current(root))
     older = [manifest.id for manifest in listed(root) if manifest.created < now.created]
     if not older:
         raise UnknownSnapshotError(f"{now.id} is the oldest snapshot in {root}: there is none to go back to")
-    activate(root, older[0])
     return older[0]
 
 
@@ -175,7 +196,8 @@ def prune(root: Path, *, keep: int) -> list[str]:
         return removed
 
 
-def _point_at(root: Path, snapshot_id: str) -> None:
+def point_at(root: Path, snapshot_id: str) -> None:
+    """Make a snapshot that is known to be sound the current one, in one step and durably."""
     while True:
         try:
             _write_beside(root, snapshot_id).replace(root / CURRENT)

@@ -112,15 +112,16 @@ class Searcher:
     def __init__(self, snapshot: Snapshot, channels: Channels) -> None:
         self.snapshot = snapshot
         self.channels = channels
+        self._census = Census.of(snapshot.points) if len(snapshot.points) <= CENSUS_UP_TO else None
         self._live = LiveProducts(
             snapshot.documents,
             snapshot.columns.types,
             channels.lexical,
+            None if self._census is None else self._census.scale,
             dim=snapshot.manifest.geometry.dim,
             c=snapshot.manifest.geometry.curvature,
         )
         self._selections = Selections(snapshot.columns)
-        self._census = Census(snapshot.points) if len(snapshot.points) <= CENSUS_UP_TO else None
 
     @classmethod
     def open(cls, directory: Path, *, threads: int = 1, device: Device = CPU) -> Self:
@@ -132,7 +133,7 @@ class Searcher:
         snapshot = Snapshot.open(directory)
         manifest = snapshot.manifest
         try:
-            encoder = TextEncoder(directory / ENCODER, threads=threads, gpu=device.number)
+            encoder = TextEncoder(directory / ENCODER, threads=threads, gpu=device.number, manifest=snapshot.encoder)
             candidates = CandidateIndex.load(
                 directory / CANDIDATES, form=manifest.candidates.form, c=manifest.geometry.curvature
             )
@@ -347,10 +348,10 @@ class Searcher:
     def _inside(self, ranked: _Scored, sought: _Sought) -> _Inside:
         region, view = sought.region, sought.view
         if self._census is not None:
-            live = view.live_rows
-            rows = np.concatenate(
-                (view.among(self._census.rows(region)), live[region.inside(view.live.points, live - view.live.base)])
-            )
+            rows = self._census.rows(region)
+            if view.live.census is not None:
+                rows = np.concatenate((rows, view.live.census.rows(region) + view.live.base))
+            rows = view.among(rows)
             return _Inside(rows[rows != sought.without] if sought.without is not None else rows, complete=True)
         return _Inside(ranked.rows[ranked.inside], len(ranked.rows) + (sought.without is not None) >= view.size)
 

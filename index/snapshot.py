@@ -154,6 +154,7 @@ class Snapshot:
 
     directory: Path
     manifest: Manifest
+    encoder: bundle.Manifest
     points: NDArray[np.float32]
     documents: Documents
     columns: Columns
@@ -169,7 +170,7 @@ class Snapshot:
         manifest = read_manifest(directory)
         for name, record in manifest.files.items():
             _check_file(directory / name, record, manifest.id)
-        _check_encoder(directory / ENCODER, manifest)
+        encoder = _checked_encoder(directory / ENCODER, manifest)
         try:
             points = load_points(directory / POINTS)
             documents = Documents(directory)
@@ -183,7 +184,7 @@ class Snapshot:
                 f"dimensions, but holds points of shape {points.shape}, {len(documents)} products and {len(columns)} "
                 "rows of columns"
             )
-        return cls(directory, manifest, points, documents, columns)
+        return cls(directory, manifest, encoder, points, documents, columns)
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -222,7 +223,7 @@ def _check_file(path: Path, record: FileRecord, snapshot_id: str) -> None:
         )
 
 
-def _check_encoder(directory: Path, manifest: Manifest) -> None:
+def _checked_encoder(directory: Path, manifest: Manifest) -> bundle.Manifest:
     try:
         found = bundle.load_manifest(directory)
     except bundle.BundleError as error:
@@ -232,6 +233,7 @@ def _check_encoder(directory: Path, manifest: Manifest) -> None:
             f"snapshot {manifest.id} was built with encoder {manifest.model}, but {directory} holds "
             f"{found.version}; rebuild it with `saddle reindex`"
         )
+    return found
 
 
 def recorded(path: Path) -> FileRecord:

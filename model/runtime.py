@@ -39,12 +39,16 @@ class TextEncoder:
     It runs on the GPU of the number ``gpu``, if that is given and ONNX Runtime can use it; else, with a warning, on the
     CPU.
 
+    ``manifest`` is that of the bundle if whoever asks has just read and checked it.
+
     Raises:
         bundle.BundleError: the directory is not a sound bundle.
     """
 
-    def __init__(self, directory: Path, *, threads: int = 1, gpu: int | None = None) -> None:
-        self.manifest = bundle.load_manifest(directory)
+    def __init__(
+        self, directory: Path, *, threads: int = 1, gpu: int | None = None, manifest: bundle.Manifest | None = None
+    ) -> None:
+        self.manifest = manifest or bundle.load_manifest(directory)
         self.tokenizer = Tokenizer.load(directory / bundle.TOKENIZER)
         sessions = _sessions(directory, (bundle.QUERY_ENCODER, bundle.PRODUCT_ENCODER, bundle.EXPLAINER), threads, gpu)
         self._query, self._product, self._explainer = sessions

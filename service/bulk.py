@@ -83,6 +83,6 @@ def _values(line: bytes) -> dict[str, object]:
 
 def _store(changes: Changes, waiting: list[Product], outcome: Outcome) -> None:
     if waiting:
-        outcome.sequence = changes.store(waiting)
+        outcome.sequence = changes.store(waiting, checked=True)
         outcome.stored += len(waiting)
         waiting.clear()

@@ -7,11 +7,15 @@ ends.
 A change is written to the journal, then brought to the searcher that is current by then, and only then acknowledged. A
 swap waits for that and the other way round, so what was acknowledged is never missing, not for a moment. What other
 processes wrote is looked for every ``POLL_SECONDS``.
+
+Changes and new snapshots are worked on by threads of their own, so that no search waits for one of them, and what a new
+snapshot has to be shown of the journal is shown in small pieces with rests between.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +27,7 @@ import structlog
 
 from index.changes import Changes
 from index.journal import JOURNAL, Journal
-from index.root import current
+from index.root import current, place_of, point_at
 from index.search import Searcher
 
 if TYPE_CHECKING:
@@ -39,6 +43,12 @@ _WARM_UP = ("pipe", "cordless drill", "white interior door 36 x 80 in. with fram
 _MAX_BACKOFF_SECONDS = 60.0
 POLL_SECONDS = 0.02
 """How often the journal is looked at for what other processes wrote."""
+_CHANGERS = 4
+"""Threads that changes are made on: several, so that those who wait for the disk can share a commit."""
+_REST = 3.0
+"""How long to rest from replaying the journal beside searches, for each second of it."""
+_FEW = 64
+"""Changes that may be left to be shown while all others wait."""
 
 log = structlog.get_logger()
 
@@ -87,6 +97,8 @@ class LiveSearcher:
         self._metrics = metrics
         self._open_searcher = open_searcher
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="search")
+        self._changers = ThreadPoolExecutor(_CHANGERS, thread_name_prefix="change")
+        self._swapper = ThreadPoolExecutor(1, thread_name_prefix="swap")
         self._lock = threading.Lock()
         self._held: _Held | None = None
         self._journal: Journal | None = None
@@ -102,14 +114,18 @@ class LiveSearcher:
     async def running(self) -> AsyncIterator[None]:
         """Follow ``CURRENT`` while the context lasts, then let searches finish and close the snapshot."""
         stopping = threading.Event()
-        follower = threading.Thread(target=self._follow, args=(stopping,), name="follower")
-        follower.start()
+        tasks = ((self.reload, self._reload_seconds), (self._look_at_journal, min(POLL_SECONDS, self._reload_seconds)))
+        followers = [threading.Thread(target=_repeat, args=(*task, stopping), name="follower") for task in tasks]
+        for follower in followers:
+            follower.start()
         try:
             yield
         finally:
             stopping.set()
-            await asyncio.to_thread(follower.join)
-            await asyncio.to_thread(self._pool.shutdown)
+            for follower in followers:
+                await asyncio.to_thread(follower.join)
+            for pool in (self._swapper, self._changers, self._pool):
+                await asyncio.to_thread(pool.shutdown)
             self._replace(None)
             if self._journal is not None:
                 self._journal.close()
@@ -143,7 +159,36 @@ class LiveSearcher:
             self.catch_up()
             return answer
 
-        return await asyncio.get_running_loop().run_in_executor(self._pool, changed)
+        return await asyncio.get_running_loop().run_in_executor(self._changers, changed)
+
+    async def switch(self, chosen: Callable[[], str]) -> str:
+        """Make the snapshot whose id is ``chosen`` current and answer from it, off the event loop; return its id.
+
+        Raises:
+            UnknownSnapshotError: there is none of that id.
+            SnapshotError: it is damaged; the one before stays current.
+        """
+
+        def switched() -> str:
+            snapshot_id = chosen()
+            self.activate(snapshot_id)
+            return snapshot_id
+
+        return await asyncio.get_running_loop().run_in_executor(self._swapper, switched)
+
+    def activate(self, snapshot_id: str) -> None:
+        """Make a snapshot current and answer from it; opening it is what checks it, and that is done once.
+
+        Raises:
+            UnknownSnapshotError: there is none of that id.
+            SnapshotError: it is damaged; the one before stays current.
+        """
+        directory = place_of(self._root, snapshot_id)
+        with self._looking:
+            started = time.perf_counter()
+            held = self._open(directory)  # also if it is what is answered from: its files may be damaged by now
+            point_at(self._root, snapshot_id)
+            self._take_up(held, started)
 
     @contextmanager
     def lease(self) -> Iterator[Searcher]:
@@ -201,23 +246,19 @@ class LiveSearcher:
         except Exception as error:  # noqa: BLE001 - whatever is wrong with a new snapshot, the old one serves on
             self._refuse(directory, error)
             return
+        self._take_up(held, started)
+
+    def _take_up(self, held: _Held, started: float) -> None:
         self._refused = None
+        # what was opened stays for long: no collection of all garbage, during which nothing else runs, need look at it
+        gc.collect(1)
+        gc.freeze()
         self._replace(held)
         searcher = held.searcher
         snapshot, model, products = searcher.snapshot_id, searcher.model_version, searcher.size
         self._metrics.snapshot_loaded(snapshot=snapshot, model=model, products=products)
         seconds = round(time.perf_counter() - started, 3)
         log.info("snapshot loaded", snapshot=snapshot, model=model, products=products, seconds=seconds)
-
-    def _follow(self, stopping: threading.Event) -> None:
-        """Look at the journal often and at ``CURRENT`` now and then, until ``stopping`` is set."""
-        look_at = 0.0
-        while not stopping.is_set():
-            if time.monotonic() >= look_at:
-                self.reload()
-                look_at = time.monotonic() + self._reload_seconds
-            self._look_at_journal()
-            stopping.wait(min(POLL_SECONDS, self._reload_seconds))
 
     def _look_at_journal(self) -> None:
         """Catch up if another process wrote; never raises."""
@@ -237,13 +278,19 @@ class LiveSearcher:
             journal = self._open_journal()
             changes = None if journal is None else Changes(searcher, journal)
             if changes is not None:
-                changes.catch_up()
+                self._replay(changes)
             for query in _WARM_UP:
                 searcher.search(query, limit=10, offset=0)
         except BaseException:
             searcher.close()
             raise
         return _Held(directory, searcher, changes)
+
+    def _replay(self, changes: Changes) -> None:
+        """Show what the journal holds, and what comes in the meantime, until little is left."""
+        rest = 0.0 if self._held is None else _REST
+        while changes.catch_up(rest=rest) > _FEW:
+            pass
 
     def _open_journal(self) -> Journal | None:
         """The journal of the index root, opened once; None if the root is read-only and has none.
@@ -292,3 +339,10 @@ class LiveSearcher:
         else:
             self._metrics.snapshot_failed()
             log.error("snapshot lost", reason=reason, serving=self._held.searcher.snapshot_id)
+
+
+def _repeat(task: Callable[[], None], seconds: float, stopping: threading.Event) -> None:
+    """Do ``task`` every so many seconds until ``stopping`` is set."""
+    while not stopping.is_set():
+        task()
+        stopping.wait(seconds)

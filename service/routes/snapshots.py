@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path as FilePath
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, HTTPException, Path, Request
 
-from index.root import UnknownSnapshotError, activate, current, listed, roll_back
+from index.root import UnknownSnapshotError, current, listed, one_before
 from index.snapshot import SnapshotError
 from service.errors import responses
 from service.live import LiveSearcher, NotReadyError
 from service.schemas_products import ActivatedResponse, SnapshotBody, SnapshotsResponse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _CHANGE = responses(404, 409, 422, 500, 503)
 
@@ -38,27 +42,18 @@ def routes(live: LiveSearcher, root: FilePath) -> APIRouter:
     @router.post("/v1/snapshots/rollback", summary="Go back to the snapshot before", responses=_CHANGE)
     async def back(request: Request) -> ActivatedResponse:
         """Answer from the newest snapshot that is older than the current one; live changes since are kept."""
-        return await made_current(None, request)
+        return await made_current(partial(one_before, root), request)
 
     @router.post("/v1/snapshots/{snapshot_id}/activate", summary="Answer from a snapshot", responses=_CHANGE)
     async def activated(
         snapshot_id: Annotated[str, Path(max_length=64, description="A snapshot's id.")], request: Request
     ) -> ActivatedResponse:
         """Check a snapshot, make it current and answer from it; live changes since it was built are kept."""
-        return await made_current(snapshot_id, request)
+        return await made_current(lambda: snapshot_id, request)
 
-    async def made_current(snapshot_id: str | None, request: Request) -> ActivatedResponse:
-        def switched() -> str:
-            name = snapshot_id
-            if name is None:
-                name = roll_back(root)
-            else:
-                activate(root, name)
-            live.reload()
-            return name
-
+    async def made_current(chosen: Callable[[], str], request: Request) -> ActivatedResponse:
         try:
-            name = await asyncio.to_thread(switched)
+            name = await live.switch(chosen)
         except UnknownSnapshotError as error:
             raise HTTPException(404, str(error)) from error
         except SnapshotError as error:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -177,3 +179,35 @@ def test_a_product_of_another_kind_is_refused_and_nothing_of_its_batch_stored(ro
     changes.catch_up()
     with pytest.raises(UnknownProductError):
         searcher.find("new")
+
+
+def test_a_long_journal_comes_to_light_in_pieces_with_rests_between(root, monkeypatch):
+    _, changes = root.open()
+    changes.store([Product(f"n{i}", f"gizmo {i}") for i in range(300)])
+    searcher = Searcher.open(current(root.path))
+    pieces, rests = [], []
+    apply = searcher.apply
+    monkeypatch.setattr(searcher, "apply", lambda batch: (pieces.append(len(batch)), apply(batch)))
+    monkeypatch.setattr("index.changes.time.sleep", rests.append)
+    behind = Changes(searcher, Journal(root.path / JOURNAL))
+    assert behind.catch_up(rest=0.5) == 300
+    assert sum(pieces) == 300
+    assert max(pieces) < 300
+    assert len(rests) == len(pieces)
+    assert min(rests) > 0
+    assert behind.shown == 300
+
+
+def test_a_searcher_that_is_let_go_takes_its_memory_with_it(root):
+    """At once: a collection that looks for what it left would hold up the searches on the next one."""
+    searcher, changes = root.open()
+    store(changes, NEW)
+    searcher.search("gizmo")
+    kept = [weakref.ref(searcher), weakref.ref(searcher.channels.lexical), weakref.ref(searcher.snapshot)]
+    searcher.close()
+    gc.disable()
+    try:
+        del searcher, changes
+        assert [ref() for ref in kept] == [None, None, None]
+    finally:
+        gc.enable()

@@ -240,3 +240,12 @@ def test_many_gone_near_a_query_leave_no_gap(shop):
     found = shop.searcher.search("cordless drill", mode="hyperboloid", limit=300).hits
     assert len(found) == 300
     assert np.mean([hit.product.product_id in set(ids) for hit in found]) > 0.98
+
+
+def test_of_a_product_that_is_changed_twice_at_once_the_last_change_counts(shop):
+    shop.change(product(3, title="quixotic gizmo"), product(500), product(3, title="gizmo again"), "p500")
+    assert shop.searcher.find("p3")[0].title == "gizmo again"
+    assert shop.searcher.search("quixotic", mode="lexical").hits == ()
+    with pytest.raises(UnknownProductError):
+        shop.searcher.find("p500")
+    assert shop.searcher.size == START

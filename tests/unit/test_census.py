@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from index.algebra import Box, Region
-from index.census import Census
+from index.census import Census, GrowingCensus
 
 DIM = 20
 POINTS = hierarchical_points(3000, DIM)
-CENSUS = Census(POINTS)
+CENSUS = Census.of(POINTS)
 
 
 def counted(region):
@@ -66,8 +66,23 @@ def test_alternatives_that_overlap_count_once():
 def test_axes_on_which_all_points_agree_are_fine(count):
     points = np.tile(POINTS[:count], (1, 1))
     points[:, 3:] = 0.25
-    census = Census(points)
+    census = Census.of(points)
     region = Region((Box.around(points[0], np.full(DIM, 0.1, dtype=np.float32)),))
     assert len(census.rows(region)) == truth(region, points) >= 1
     elsewhere = Region((Box.around(points[0] + np.float32(1), np.full(DIM, 0.5, dtype=np.float32)),))
     assert len(census.rows(elsewhere)) == truth(elsewhere, points) == 0
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2999), st.floats(0, 4, width=32), st.floats(0.25, 3, width=32))
+def test_points_that_came_later_are_counted_on_the_scale_of_the_first(row, limit, stretch):
+    """Also those that lie beyond the extremes of the points that the scale was made of."""
+    growing = GrowingCensus(Census.of(POINTS[:500]).scale)
+    added = POINTS[500:900] * np.float32(stretch)
+    region = Region((box(row, limit),))
+    before = growing.of(added[:0])
+    for start in range(0, len(added), 90):
+        growing.extend(added[start : start + 90])
+        there = added[: start + 90]
+        assert len(growing.of(there).rows(region)) == truth(region, there)
+    assert len(before.rows(region)) == 0

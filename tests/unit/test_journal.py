@@ -187,3 +187,46 @@ def test_another_format_is_refused(tmp_path):
     raw.close()
     with pytest.raises(JournalError, match="has the format 9, this release reads 1"):
         Journal(path)
+
+
+def test_what_a_process_remembers_is_what_the_journal_holds(journal, tmp_path, monkeypatch):
+    """Own changes are not read back; whoever else writes or prunes, the answer is that of one who reads them all."""
+    monkeypatch.setattr("index.journal._RECENT", 6)
+    with Journal(tmp_path / JOURNAL) as other, Journal(tmp_path / JOURNAL) as reader:
+
+        def check():
+            for after in range(journal.last() + 2):
+                for most in (None, 2):
+                    mine, read = journal.since(after, most=most), reader.since(after, most=most)
+                    assert [one.sequence for one in mine] == [one.sequence for one in read]
+                    for one, same_one in zip(mine, read, strict=True):
+                        same(one, same_one.change)
+                        assert (one.model, one.changed) == (same_one.model, same_one.changed)
+
+        for step in range(6):
+            journal.append([upsert(step), delete(step + 1), upsert(2, title=f"title {step}")], model=f"m{step}")
+            check()
+            if step == 2:
+                other.append([upsert(9), delete(1)], model="other")
+                check()
+        other.prune(17, before=time.time())
+        check()
+        journal.replace_points([(20, POINT * 2)], model="newer")
+        check()
+
+
+def test_what_was_just_written_is_not_read_back(journal, monkeypatch):
+    journal.append([upsert(1), delete(2)], model="m")
+    monkeypatch.setattr("index.journal._entry", lambda _: pytest.fail("read back"))
+    assert [entry.sequence for entry in journal.since(0)] == [1, 2]
+    assert [entry.sequence for entry in journal.since(1)] == [2]
+
+
+def test_more_changes_than_a_statement_takes_keep_their_points(journal, tmp_path):
+    changes = [delete(i) if i % 7 == 0 else upsert(i) for i in range(300)]
+    assert journal.append(changes, model="m") == 300
+    with Journal(tmp_path / JOURNAL) as other:
+        entries = other.since(0)
+    assert [entry.sequence for entry in entries] == list(range(1, 301))
+    for entry, change in zip(entries, changes, strict=True):
+        same(entry, change)

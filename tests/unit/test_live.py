@@ -4,11 +4,14 @@ import asyncio
 import threading
 import time
 
+import numpy as np
 import pytest
 import structlog
 from fakes_service import FakeSearcher, point_at
 from prometheus_client import CollectorRegistry
 
+from index.journal import JOURNAL, Change, Journal
+from model.catalog import Product
 from service.live import LiveSearcher, NotReadyError
 from service.metrics import Metrics
 
@@ -214,3 +217,92 @@ def test_no_search_fails_while_snapshots_change_under_it(tmp_path):
     assert not failed
     assert len(seen) > 2
     assert [searcher.closed for searcher in bench.opened] == [True] * 29 + [False]
+
+
+def test_a_snapshot_is_opened_once_when_it_is_activated_and_only_then_named_current(tmp_path):
+    bench = Bench(tmp_path)
+    point_at(tmp_path, "s2")
+    point_at(tmp_path, "s1")
+    bench.live.reload()
+    bench.live.activate("s2")
+    bench.live.reload()
+    assert bench.serving == "s2"
+    assert bench.attempts == ["s1", "s2"]
+    assert (tmp_path / "CURRENT").read_text() == "s2\n"
+
+
+def test_a_snapshot_that_is_answered_from_is_checked_again_when_it_is_activated(tmp_path):
+    bench = Bench(tmp_path)
+    directory = point_at(tmp_path, "s1")
+    bench.live.reload()
+    point_at(tmp_path, "s2")
+    (directory / "broken").touch()
+    with pytest.raises(RuntimeError, match="broken"):
+        bench.live.activate("s1")
+    assert bench.serving == "s1"
+    assert (tmp_path / "CURRENT").read_text() == "s2\n"
+
+
+def test_a_snapshot_that_cannot_be_opened_is_not_activated(tmp_path):
+    bench = Bench(tmp_path)
+    point_at(tmp_path, "s2", broken=True)
+    point_at(tmp_path, "s1")
+    bench.live.reload()
+    with pytest.raises(RuntimeError, match="broken"):
+        bench.live.activate("s2")
+    assert bench.serving == "s1"
+    assert (tmp_path / "CURRENT").read_text() == "s1\n"
+
+
+def test_changes_that_wait_keep_no_search_waiting(tmp_path):
+    bench = Bench(tmp_path)
+    gate = threading.Event()
+
+    async def scenario():
+        async with bench.live.running():
+            point_at(tmp_path, "s1")
+            while not bench.serves("s1"):
+                await asyncio.sleep(0.005)
+            changes = [asyncio.ensure_future(bench.live.change(lambda _: gate.wait(timeout=10))) for _ in range(8)]
+            await asyncio.sleep(0.05)
+            assert (await bench.live.ask(lambda searcher: searcher.search("drill"))).snapshot == "s1"
+            assert not any(change.done() for change in changes)
+            gate.set()
+            assert await asyncio.gather(*changes) == [True] * 8
+
+    asyncio.run(asyncio.wait_for(scenario(), timeout=10))
+
+
+def test_changes_of_others_are_shown_while_a_new_snapshot_is_opened(tmp_path):
+    bench = Bench(tmp_path)
+    opening, gate = threading.Event(), threading.Event()
+    open_searcher = bench.live._open_searcher
+
+    def slow(directory):
+        if directory.name == "s2":
+            opening.set()
+            assert gate.wait(timeout=10)
+        return open_searcher(directory)
+
+    bench.live._open_searcher = slow
+
+    async def scenario():
+        async with bench.live.running():
+            point_at(tmp_path, "s1")
+            while not bench.serves("s1"):
+                await asyncio.sleep(0.005)
+            point_at(tmp_path, "s2")
+            while not opening.is_set():
+                await asyncio.sleep(0.005)
+            with Journal(tmp_path / JOURNAL) as other:
+                other.append(
+                    [Change("new", Product("new", "gizmo"), np.zeros(2, dtype=np.float32))], model="anthem-fake"
+                )
+            while "new" not in bench.opened[0].stored:
+                await asyncio.sleep(0.005)
+            gate.set()
+            while not bench.serves("s2"):
+                await asyncio.sleep(0.005)
+            assert "new" in bench.opened[1].stored
+
+    asyncio.run(asyncio.wait_for(scenario(), timeout=10))
