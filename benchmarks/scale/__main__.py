@@ -55,7 +55,8 @@ TARGET = 0.98
 _DIM = 64
 _MINUTES = 7
 _QUERIES = 200
-_HNSW_UP_TO = 1_000_000
+_ALL_UP_TO = 1_000_000
+"""Products up to which graphs and region-aware vectors are built too, likely or not."""
 _BLOCK = 1 << 16
 
 
@@ -146,8 +147,8 @@ def _size(points: NDArray[np.float32], regions: Hyperboloids, encoder: TextEncod
     """Every contender at one size, beside what scans take."""
     geometry = encoder.manifest.geometry
     calibration = Calibration(points, regions, geometry=geometry, target_recall=TARGET)
-    shapes = contenders("auto", len(points), lifted=True)
-    if len(points) <= _HNSW_UP_TO:
+    shapes = contenders("auto", len(points), lifted=len(points) <= _ALL_UP_TO)
+    if len(points) <= _ALL_UP_TO:
         shapes += contenders("hnsw", len(points), lifted=False)
     trials = []
     for shape in shapes:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 DEPTH = 100
 _LINKS = 16
 _EF_CONSTRUCTION = 100
+_REFINED = 2
 _EFFORTS = (100, 150, 200, 300, 400, 600, 800, 1000, 1400, 2000, 2800)
 
 
@@ -105,7 +106,13 @@ def _lancedb(stored: Vectors, place: Path) -> Rival:
     seconds = time.perf_counter() - started
 
     def ask(query: Vectors, effort: int) -> NDArray[np.int64]:
-        found = table.search(query).limit(DEPTH).nprobes(effort // 10).ef(max(effort, DEPTH)).refine_factor(2)
+        found = (
+            table.search(query)
+            .limit(DEPTH)
+            .nprobes(effort // 10)
+            .ef(max(effort, _REFINED * DEPTH))
+            .refine_factor(_REFINED)
+        )
         return np.asarray(found.select(["row"]).to_arrow()["row"].to_numpy(), dtype=np.int64)
 
     return Rival("lancedb", seconds, _EFFORTS, ask)
