@@ -9,7 +9,7 @@ DEMO ?=
 GPU_TESTS := tests/unit/test_device.py tests/unit/test_fused.py tests/unit/test_resident.py tests/integration/test_resident_search.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test gpu check format bench soak compare clean
+.PHONY: help setup demo test gpu check format bench scale soak compare clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,12 @@ format: $(READY) ## Format the code
 bench: $(READY) ## Measure on Home Depot, three seeds (DATA=folder with products.csv.gz and judgments.csv.gz)
 	@test -n "$(DATA)" || { echo "make bench needs DATA=folder with products.csv.gz and judgments.csv.gz; see docs/benchmarks.md"; exit 2; }
 	$(BIN)/python -m benchmarks.homedepot --data $(DATA) --out benchmarks/homedepot.json
+
+scale: $(READY) ## Measure millions of products (DATA=folder with products.csv.gz and judgments.csv.gz; an hour, 5 GB)
+	@test -n "$(DATA)" || { echo "make scale needs DATA=folder with products.csv.gz and judgments.csv.gz; see docs/benchmarks.md"; exit 2; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cpu,train,dev,compare]'
+	$(BIN)/python -m benchmarks.scale --data $(DATA) --work var/scale --out benchmarks/scale.json
+	$(BIN)/python -m benchmarks.plots
 
 soak: $(READY) ## Kill -9 a busy service 200 times and look for lost changes (half an hour)
 	$(BIN)/python -m benchmarks.survival --rounds 200 --out benchmarks/survival.json

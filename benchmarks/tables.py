@@ -159,6 +159,74 @@ def homedepot_speed() -> str:
     return _listed(rows)
 
 
+def scale_sizes() -> str:
+    """The index chosen at every size, beside scans and a graph."""
+    report = _report("scale")
+    head = ("products", "index", "candidates", "recall", "ms", "HNSW ms", "exact scan ms", "IndexFlatIP ms", "of it")
+    lines = [_row(*head), _row(*["---"] * len(head))]
+    for size in report["sizes"]:
+        reached = [trial for trial in size["trials"] if trial["recall"] >= report["target_recall"]]
+        best = min(reached, key=lambda trial: trial["latency_seconds"])
+        graph = [trial for trial in reached if trial["backend"] == "hnsw"]
+        flat = size["scans"]["flat_product_seconds"]
+        lines.append(
+            _row(
+                f"{size['products']:,}",
+                best["backend"] + (", region-aware" if best["form"] == "region" else ""),
+                best["count"],
+                f"{best['recall']:.3f}",
+                _ms(best["latency_seconds"]),
+                _ms(graph[0]["latency_seconds"]) if graph else "not built",
+                _ms(size["scans"]["exact_containment_seconds"]),
+                _ms(flat),
+                f"1/{flat / best['latency_seconds']:.0f}",
+            )
+        )
+    return "\n".join(lines)
+
+
+def scale_rivals() -> str:
+    """Ours and others for the nearest to a point."""
+    found = _report("scale")["rivals"]
+    lines = [_row(f"{found['products']:,} products", "recall", "ms", "build s"), _row(*["---"] * 4)]
+    for system in found["systems"]:
+        last = system["curve"][-1]
+        row = (system["name"], f"{last['recall']:.3f}", _ms(last["latency_seconds"]), f"{system['build_seconds']:.0f}")
+        lines.append(_row(*row))
+    return "\n".join(lines)
+
+
+def scale_filters() -> str:
+    """Recall and latency by the share of products that pass a filter."""
+    found = _report("scale")["filters"]
+    lines = [_row("pass", "products", "recall of the top 100", "ms"), _row(*["---"] * 4)]
+    for rate in found["rates"]:
+        share = f"{100 * rate['share']:g} %" if rate["share"] < 1 else "no filter"
+        lines.append(_row(share, f"{rate['passing']:,}", f"{rate['recall']:.3f}", _ms(rate["latency_seconds"])))
+    return "\n".join(lines)
+
+
+def scale_whole() -> str:
+    """A whole index: its making, opening, weight and speed."""
+    found = _report("scale")["whole"]
+    products, weights = found["products"], found["bytes"]
+    vectors = weights["points.npy"] + sum(size for name, size in weights.items() if name.startswith("candidates/"))
+    rows = {
+        "products": f"{products:,}",
+        "`saddle reindex`": f"{found['reindex_seconds']:.0f} s",
+        "opening": f"{found['open_seconds']:.1f} s",
+        "points and candidates, bytes a product": f"{vectors / products:.0f}",
+        "all files, bytes a product": f"{sum(weights.values()) / products:.0f}",
+        **{
+            f"search, {mode}, median / 99th percentile": (
+                f"{_ms(found[mode]['median_seconds'])} / {_ms(found[mode]['p99_seconds'])} ms"
+            )
+            for mode in ("hyperboloid", "lexical", "hybrid")
+        },
+    }
+    return _listed(rows)
+
+
 def compare_rank() -> str:
     """All systems in the rank protocol."""
     columns = {
@@ -305,6 +373,10 @@ def _over(alone: dict[str, Any], metric: str) -> float:
     return hybrid / float(alone["lexical"]["retrieve"][metric])
 
 
+def _ms(seconds: float) -> str:
+    return f"{1e3 * seconds:.2f}" if seconds < 0.01 else f"{1e3 * seconds:.0f}"
+
+
 def _verdict(reached: bool) -> str:
     return "" if reached else "**missed**"
 
@@ -328,6 +400,10 @@ TABLES = {
     "homedepot_regions": homedepot_regions,
     "homedepot_robustness": homedepot_robustness,
     "homedepot_speed": homedepot_speed,
+    "scale_sizes": scale_sizes,
+    "scale_rivals": scale_rivals,
+    "scale_filters": scale_filters,
+    "scale_whole": scale_whole,
     "compare_rank": compare_rank,
     "compare_retrieve": compare_retrieve,
     "compare_dims": compare_dims,

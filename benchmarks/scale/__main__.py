@@ -99,6 +99,7 @@ def main(arguments: list[str] | None = None) -> None:
         "seed": 0,
         "dim": _DIM,
         "queries": len(regions),
+        "target_recall": TARGET,
         "sizes": [found.pop(f"size-{size}") for size in sizes],
         **found,
     }

@@ -1,0 +1,104 @@
+"""The pictures that docs show, drawn from the JSON beside this file: ``python -m benchmarks.plots``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+ROOT = Path(__file__).parent.parent
+PICTURES = ROOT / "docs" / "pictures"
+_LOOKS = {
+    "flat": ("#888888", "o"),
+    "codes": ("#d95f02", "s"),
+    "cells": ("#1b9e77", "D"),
+    "hnsw": ("#7570b3", "^"),
+}
+
+
+def main() -> None:
+    """Draw all pictures."""
+    mpl.rcParams.update({"svg.hashsalt": "saddle", "svg.fonttype": "none", "font.size": 9})
+    report = json.loads((ROOT / "benchmarks" / "scale.json").read_bytes())
+    PICTURES.mkdir(exist_ok=True)
+    _save(recall(report), "recall.svg")
+    _save(growth(report), "growth.svg")
+
+
+def recall(report: dict[str, Any]) -> Figure:
+    """Recall of the exact containment top against latency, a panel for each size."""
+    sizes = report["sizes"]
+    figure = Figure(figsize=(4.2 * len(sizes) / 2, 6.4), layout="constrained")
+    for axes, size in zip(figure.subplots(2, (len(sizes) + 1) // 2, squeeze=False).flat, sizes, strict=False):
+        for trial in size["trials"]:
+            _front(axes, trial)
+        axes.axvline(1e3 * size["scans"]["flat_product_seconds"], color="#bbbbbb", linestyle=":", label="IndexFlatIP")
+        axes.set(xscale="log", ylim=(0.8, 1.002), title=f"{size['products']:,} products")
+        axes.set(xlabel="ms a query, with exact order", ylabel="recall of the exact top 100")
+        axes.grid(visible=True, alpha=0.3)
+    figure.legend(*_labels(figure), loc="outside lower center", ncols=4, frameon=False)
+    return figure
+
+
+def growth(report: dict[str, Any]) -> Figure:
+    """Latency at the asked recall against the number of products."""
+    figure = Figure(figsize=(5.2, 3.6), layout="constrained")
+    axes = figure.subplots()
+    sizes = report["sizes"]
+    for backend, (colour, marker) in _LOOKS.items():
+        found = [
+            (size["products"], 1e3 * trial["latency_seconds"])
+            for size in sizes
+            for trial in size["trials"]
+            if (trial["backend"], trial["form"]) == (backend, "centre") and trial["recall"] >= report["target_recall"]
+        ]
+        axes.plot(*zip(*found, strict=True), color=colour, marker=marker, label=backend)
+    flat = [(size["products"], 1e3 * size["scans"]["flat_product_seconds"]) for size in sizes]
+    axes.plot(*zip(*flat, strict=True), color="#bbbbbb", linestyle=":", label="IndexFlatIP, recall 1")
+    axes.set(xscale="log", yscale="log", xlabel="products", ylabel="ms a query, with exact order")
+    axes.grid(visible=True, which="both", alpha=0.3)
+    axes.legend(frameon=False)
+    return figure
+
+
+def _front(axes: Axes, trial: dict[str, Any]) -> None:
+    """The settings of one index that no other of its settings beats."""
+    best, kept = 0.0, []
+    for point in sorted(trial["curve"], key=lambda point: point["latency_seconds"]):
+        if point["recall"] > best:
+            best = point["recall"]
+            kept.append((1e3 * point["latency_seconds"], best))
+    colour, marker = _LOOKS[trial["backend"]]
+    lifted = trial["form"] == "region"
+    label = trial["backend"] + (", region-aware" if lifted else "")
+    axes.plot(
+        *zip(*kept, strict=True),
+        color=colour,
+        marker=marker,
+        markersize=3,
+        linestyle="--" if lifted else "-",
+        label=label,
+    )
+
+
+def _labels(figure: Figure) -> tuple[list[Any], list[str]]:
+    """Every label of all panels once."""
+    found: dict[str, Any] = {}
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    return list(found.values()), list(found)
+
+
+def _save(figure: Figure, name: str) -> None:
+    figure.savefig(PICTURES / name, metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()
