@@ -30,6 +30,7 @@ JOURNAL = "journal.sqlite"
 FORMAT = 1
 
 _BUSY_SECONDS = 10.0
+_RETRY_SECONDS = 0.01
 _SCHEMA = """
 CREATE TABLE identity (id TEXT NOT NULL, pruned_before REAL NOT NULL DEFAULT 0);
 CREATE TABLE changes (
@@ -302,10 +303,24 @@ class Journal:
 
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA journal_mode = WAL")
+    _switch_to_wal(connection)
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     return connection
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    """Switch, and again while others do the same: SQLite does not wait where two would wait for each other."""
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(_RETRY_SECONDS)
+        else:
+            return
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:

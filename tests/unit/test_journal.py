@@ -230,3 +230,33 @@ def test_more_changes_than_a_statement_takes_keep_their_points(journal, tmp_path
     assert [entry.sequence for entry in entries] == list(range(1, 301))
     for entry, change in zip(entries, changes, strict=True):
         same(entry, change)
+
+
+def test_a_file_that_others_are_just_making_is_tried_again(tmp_path, monkeypatch):
+    """SQLite does not wait where waiting for each other would last for ever; it says so to one of the two at once."""
+
+    class Busy(sqlite3.Connection):
+        refusals = 3
+
+        def execute(self, statement, *values):
+            if statement.startswith("PRAGMA journal_mode") and Busy.refusals:
+                Busy.refusals -= 1
+                error = sqlite3.OperationalError("database is locked")
+                error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+                raise error
+            return super().execute(statement, *values)
+
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda path, **options: connect(path, factory=Busy, **options))
+    with Journal(tmp_path / JOURNAL) as journal:
+        assert journal.last() == 0
+    assert Busy.refusals == 0
+
+
+def test_a_file_that_stays_locked_is_given_up_in_time(tmp_path, monkeypatch):
+    monkeypatch.setattr("index.journal._BUSY_SECONDS", 0.2)
+    other = sqlite3.connect(tmp_path / JOURNAL, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(OSError, match="database is locked"):
+        Journal(tmp_path / JOURNAL)
+    other.close()
