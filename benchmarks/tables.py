@@ -315,6 +315,15 @@ def live_asked() -> str:
     return "\n".join(lines)
 
 
+def survival() -> str:
+    """What became of a service that was killed again and again."""
+    report = _report("survival")
+    counts = report["counts"]
+    rows = {name: f"{counts[name]:,}" for name in ("rounds", "acknowledged", "activations", "builds finished")}
+    rows["unanswered changes, there or not"] = f"{counts['unanswered, there']:,} / {counts['unanswered, not there']:,}"
+    return _listed({**rows, "changes lost, or there and never asked for": f"{report['lost']}"})
+
+
 def _compared(protocol: str, columns: dict[str, str]) -> str:
     """One line a system, best first by the last nDCG@10; of swept systems the largest dimension."""
     rows: dict[str, dict[str, Any]] = {}
@@ -410,6 +419,7 @@ TABLES = {
     "compare_flipkart": compare_flipkart,
     "live": live,
     "live_asked": live_asked,
+    "survival": survival,
 }
 
 if __name__ == "__main__":
