@@ -46,5 +46,7 @@ def rerank(points: NDArray[np.float32], rows: NDArray[np.int64], region: Region,
 
 
 def _ordered(rows: NDArray[np.int64], distances: NDArray[np.float32], contained: NDArray[np.bool_]) -> Ranking:
-    order = np.lexsort((rows, distances))
+    # one number for both: the bits of floats that are not negative rise with them
+    keys = np.ascontiguousarray(distances + np.float32(0.0)).view(np.uint32).astype(np.uint64) << np.uint64(32)
+    order = np.argsort(keys | rows.astype(np.uint64))
     return Ranking(rows[order], distances[order], contained[order])
