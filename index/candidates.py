@@ -1,4 +1,6 @@
-"""Candidates: the rows that a region's exact order is taken of. FAISS is known here and in :mod:`index.cells` only.
+"""Candidates: the rows that a region's exact order is taken of.
+
+FAISS is known here, in :mod:`index.cells` and in :mod:`index.candidates_gpu` only.
 
 What is looked for is the highest inner product with vectors that :mod:`index.vectors` makes of points and boxes.
 
