@@ -6,9 +6,11 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from index.shapes import Choice  # noqa: TC001 - typer reads the annotation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,7 +40,7 @@ def reindex(
         float, typer.Option(min=0.0, max=1.0, help="Recall of the exact top 100 that candidates must reach.")
     ] = 0.98,
     backend: Annotated[
-        Literal["auto", "all", "flat", "codes", "cells", "hnsw"],
+        Choice,
         typer.Option(help="Candidate index; auto tries the likely ones and keeps the fastest that reaches the recall."),
     ] = "auto",
     queries: Annotated[
