@@ -13,11 +13,11 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.homedepot import JUDGMENTS, WARM_UP, percentiles
+from benchmarks.folder import queries_of
+from benchmarks.homedepot import WARM_UP, percentiles
 from benchmarks.provenance import commit, machine, versions
 from index.changes import opened
 from index.expression import Conjunction
-from model.catalog import Rejects, read_judgments, split_of
 
 PACKAGES = ("numpy", "onnxruntime", "saddle")
 
@@ -29,8 +29,7 @@ def main() -> None:
     parser.add_argument("--index", type=Path, required=True, help="index root")
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
     asked = parser.parse_args()
-    judgments = read_judgments(asked.data / JUDGMENTS, Rejects())
-    queries = sorted({judgment.query for judgment in judgments if split_of(judgment.query) == "test"})
+    queries = queries_of(asked.data, "test")
     seconds = []
     with opened(asked.index, threads=1) as searcher:
         for query in [*queries[:WARM_UP], *queries]:

@@ -7,8 +7,6 @@ step is the command that a user would type; queries of the test split are neithe
 from __future__ import annotations
 
 import argparse
-import csv
-import gzip
 import json
 import statistics
 import subprocess
@@ -21,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from benchmarks.faithfulness import faithfulness
+from benchmarks.folder import JUDGMENTS, PRODUCTS, queries_of
 from benchmarks.provenance import commit, machine, versions
 from benchmarks.regions import regions
 from benchmarks.robustness import robustness
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PACKAGES = ("torch", "numpy", "faiss-cpu", "bm25s", "onnxruntime", "ir-measures", "saddle")
-PRODUCTS, JUDGMENTS = "products.csv.gz", "judgments.csv.gz"
 MODES = get_args(Mode)
 WARM_UP = 50
 
@@ -65,7 +63,7 @@ def main() -> None:
             "faithfulness": spread([{"share": run["faithfulness"]["share"]} for run in runs]),
             "runs": runs,
             "without_judgments": alone,
-            "latency": latency(work / f"seed-{asked.seeds[0]}" / "index", asked.data / JUDGMENTS),
+            "latency": latency(work / f"seed-{asked.seeds[0]}" / "index", asked.data),
         }
     asked.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     print(json.dumps({name: report[name] for name in ("test", "regions", "robustness", "latency")}, indent=2))
@@ -161,10 +159,9 @@ def saddle(*words: object) -> dict[str, Any]:
     return answer
 
 
-def latency(root: Path, judgments: Path) -> dict[str, Any]:
+def latency(root: Path, data: Path) -> dict[str, Any]:
     """Milliseconds of ``Searcher.search`` and its stages: one thread, one test query at a time, ten hits."""
-    with gzip.open(judgments, "rt", encoding="utf-8") as file:
-        queries = sorted({row["query"] for row in csv.DictReader(file) if split_of(row["query"]) == "test"})
+    queries = queries_of(data, "test")
     searcher = Searcher.open(current(root), threads=1)
     for query in queries[:WARM_UP]:
         searcher.search(query)

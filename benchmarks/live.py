@@ -12,8 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import csv
-import gzip
 import itertools
 import json
 import math
@@ -30,10 +28,9 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from benchmarks.homedepot import JUDGMENTS, PRODUCTS
+from benchmarks.folder import products_of, queries_of
 from benchmarks.load import Client, LoadError
 from benchmarks.provenance import commit, machine, versions
-from model.catalog import split_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -90,10 +87,8 @@ def _served(root: Path) -> Iterator[tuple[str, int]]:
 
 
 async def _measured(url: str, serving: int, asked: argparse.Namespace) -> dict[str, Any]:
-    with gzip.open(asked.data / JUDGMENTS, "rt", encoding="utf-8") as file:
-        queries = sorted({row["query"] for row in csv.DictReader(file) if split_of(row["query"]) == "dev"})
-    with gzip.open(asked.data / PRODUCTS, "rt", encoding="utf-8") as file:
-        products = [json.dumps(row).encode() for row in csv.DictReader(file)]
+    queries = queries_of(asked.data, "dev")
+    products = [json.dumps(row).encode() for row in products_of(asked.data)]
     async with Client(url) as client:
         await _searches(client, queries, rate=asked.rate, seconds=5)
         with _shares(serving) as calm_shares:

@@ -38,7 +38,6 @@ _COUNTS = (100, 150, 200, 300, 400, 500, 600, 700, 850, 1000, 1400, 2000, 2800, 
 _MAX_WORDS = 4
 _SAVED_BY_LIFT = 2.0
 _LIFT_QUERIES = 16
-_ALL_BUT_FEW = 0.999
 
 
 def sample_queries(titles: Sequence[str], *, count: int, seed: int) -> list[str]:
@@ -92,23 +91,12 @@ class Calibration:
 
     def trial(self, index: CandidateIndex) -> Trial:
         """The fastest settings at which ``index`` reaches the target, or those of the highest recall if none does."""
-        settings = [self._enough(index, effort) for effort in _efforts(index)]
+        settings = [self._enough(index, effort) for effort in efforts(index)]
         return choose([self._timed(index, *each) for each in settings], self._target)
 
-    def curve(self, index: CandidateIndex) -> list[Trial]:
-        """What ``index`` gives as effort and candidates grow, up to where it finds all but one in a thousand."""
-        found: list[Trial] = []
-        for effort in _efforts(index):
-            # more of the same walk cost next to nothing, so a graph's are all taken
-            counts = self._able(index, effort)[-1:] if index.shape.backend == "hnsw" else self._able(index, effort)
-            for count in counts:
-                recall = float(self._recalls(index, [count], effort)[0])
-                found.append(self._timed(index, count, effort, recall))
-                if recall >= _ALL_BUT_FEW:
-                    break
-            if index.shape.backend == "hnsw" and found[-1].recall >= _ALL_BUT_FEW:
-                break
-        return found
+    def measured(self, index: CandidateIndex, count: int, effort: float | None) -> Trial:
+        """What ``index`` gives at these settings."""
+        return self._timed(index, count, effort, float(self._recalls(index, [count], effort)[0]))
 
     def settings(self, trials: Sequence[Trial]) -> CandidateSettings:
         """The best of ``trials``, and all of them."""
@@ -120,14 +108,10 @@ class Calibration:
             tried=tuple(trials),
         )
 
-    def _able(self, index: CandidateIndex, effort: float | None) -> list[int]:
-        """The numbers of candidates that can be had at this effort."""
-        return [count for count in _counts(len(index)) if index.shape.backend != "hnsw" or count <= (effort or 0)]
-
     def _enough(self, index: CandidateIndex, effort: float | None) -> tuple[int, float | None, float]:
         """The fewest candidates that reach the target at this effort, or all of them if none do, and their recall."""
         recalls: Iterator[tuple[int, float]]
-        counts = self._able(index, effort)
+        counts = able(index, effort)
         if index.shape.backend == "cells":
             recalls = ((count, float(self._recalls(index, [count], effort)[0])) for count in counts)
         else:  # fewer candidates are the first of the same list
@@ -194,7 +178,13 @@ def _counts(products: int) -> list[int]:
     return sorted({min(count, products) for count in _COUNTS})
 
 
-def _efforts(index: CandidateIndex) -> Sequence[float | None]:
+def able(index: CandidateIndex, effort: float | None) -> list[int]:
+    """The numbers of candidates that are worth asking ``index`` for at this effort."""
+    return [count for count in _counts(len(index)) if index.shape.backend != "hnsw" or count <= (effort or 0)]
+
+
+def efforts(index: CandidateIndex) -> Sequence[float | None]:
+    """The efforts that ``index`` may be asked to make, one None where there is nothing to choose."""
     match index.shape.backend:
         case "hnsw":
             return _counts(len(index))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from index.column_files import values_of
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
     from index.device import Device
     from index.filters import ColumnType
     from index.journal import Entry
+    from index.live_rows import LiveRows
     from model.catalog import Product
 
-_REPLAY_BATCH = 128
+_BATCH = 128
 """Changes that come to light at once: so few that searches hardly feel it."""
 
 
@@ -56,22 +58,25 @@ class UnsuitableProductError(ValueError):
 class Changes:
     """Brings the changes in ``journal`` to ``searcher``; safe to use from several threads at once.
 
-    The searcher's snapshot holds the journal's changes up to the one that its manifest names.
+    The searcher's snapshot holds the journal's changes up to the one that its manifest names. If the searcher that is
+    served ``beside`` it has most of what comes after in memory, as rows that suit this one too, they are shared.
     """
 
-    def __init__(self, searcher: Searcher, journal: Journal) -> None:
+    def __init__(self, searcher: Searcher, journal: Journal, *, beside: Changes | None = None) -> None:
         self._searcher = searcher
         self._journal = journal
-        mark = searcher.mark
-        # numbers of another journal mean nothing here
-        self._shown = mark.sequence if mark is not None and mark.id == journal.id else 0
         self._showing = threading.Lock()
         self._encoding = threading.Lock()
+        mark = searcher.mark
+        # numbers of another journal mean nothing here
+        after = mark.sequence if mark is not None and mark.id == journal.id else 0
+        shared = beside is not None and beside._journal is journal
+        searcher.show(beside._rows_for(searcher, after=after) if beside is not None and shared else None, after=after)
 
     @property
     def shown(self) -> int:
         """The number of the last change that searches see."""
-        return self._shown
+        return self._searcher.shown
 
     def check(self, product: Product) -> None:
         """Refuse a product whose values do not suit the columns there are.
@@ -119,17 +124,31 @@ class Changes:
             last, count = self._journal.last(), 0
             while True:
                 started = time.perf_counter()
-                batch = self._journal.since(self._shown, upto=last, most=_REPLAY_BATCH)
-                if not batch:
+                shown = self._searcher.follow(_BATCH) or (self._read(last) and self._searcher.follow(_BATCH))
+                if not shown:
                     return count
-                self._searcher.apply(self._encoded(batch))
-                self._shown = batch[-1].sequence
-                count += len(batch)
+                count += shown
                 if rest:
                     time.sleep(rest * (time.perf_counter() - started))
 
-    def _encoded(self, entries: Sequence[Entry]) -> list[Change]:
-        """The changes of ``entries``, each product with its point of this searcher's model."""
+    def _rows_for(self, searcher: Searcher, *, after: int) -> LiveRows | None:
+        """The rows that are shown here, if they suit ``searcher`` and most of them come after that change."""
+        rows = self._searcher.rows
+        with rows.adding:
+            known = searcher.model_version == self._searcher.model_version and rows.after <= after
+            most = 2 * rows.place(after) <= len(rows.fates)
+            return rows if known and most and rows.columns.expect(searcher.types) else None
+
+    def _read(self, last: int) -> bool:
+        """Add to the rows what comes next in the journal, up to the change ``last``; whether anything does."""
+        rows = self._searcher.rows
+        with rows.adding:
+            batch = self._journal.since(rows.last, upto=last, most=_BATCH)
+            rows.extend(self._encoded(batch))
+            return bool(batch)
+
+    def _encoded(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """``entries``, each product with its point of this searcher's model."""
         model = self._searcher.model_version
         foreign = {
             entry.sequence: entry.change.product
@@ -137,11 +156,13 @@ class Changes:
             if entry.change.product is not None and entry.model != model
         }
         if not foreign:
-            return [entry.change for entry in entries]
+            return entries
         points = dict(zip(foreign, self._searcher.encode(list(foreign.values())), strict=True))
         self._journal.replace_points(list(points.items()), model=model)
         return [
-            Change(entry.change.product_id, entry.change.product, points.get(entry.sequence, entry.change.point))
+            replace(entry, change=replace(entry.change, point=points[entry.sequence]), model=model)
+            if entry.sequence in points
+            else entry
             for entry in entries
         ]
 

@@ -90,7 +90,9 @@ class LexicalIndex:
     def __init__(self, index: bm25s.BM25, spelling: Spelling, *, average_length: float) -> None:
         self._index = index
         self._spelling = spelling
-        self._live = LiveWords(Corpus(len(self), average_length, partial(_frequency, index), k1=_K1, b=_B))
+        self._corpus = Corpus(len(self), average_length, partial(_frequency, index), k1=_K1, b=_B)
+        self.live = LiveWords()
+        """The words of the live rows."""
 
     @classmethod
     def load(cls, directory: Path) -> Self:
@@ -108,11 +110,6 @@ class LexicalIndex:
 
     def __len__(self) -> int:
         return int(self._index.scores["num_docs"])
-
-    def extend(self, start: int, texts: Iterable[str]) -> None:
-        """Add the texts of live rows from ``start`` on, counted from 0; one thread at a time may."""
-        for row, text in enumerate(texts, start):
-            self._live.append(row, _stems(words(text)))
 
     def corrected(self, text: str, *, knows: Callable[[str], bool] = lambda _: False) -> str:
         """``text`` with every word that the catalogue lacks corrected, or as it is if there is none to correct.
@@ -132,7 +129,7 @@ class LexicalIndex:
         found = self._correct(words(text))
         terms = [*_stems(found), *_stems(_joins(found))]
         scores: NDArray[np.float32] = self._index.get_scores_from_ids(self._index.get_tokens_ids(terms))
-        return np.concatenate((scores, self._live.scores(terms, live))) if live else scores
+        return np.concatenate((scores, self.live.scores(terms, live, self._corpus))) if live else scores
 
     def search(self, text: str, count: int) -> NDArray[np.int64]:
         """Up to ``count`` rows (K) that share a word with the corrected ``text``, the highest BM25 first."""
@@ -159,7 +156,7 @@ class LexicalIndex:
 
     def _knows(self, word: str) -> bool:
         stem = _stem(word)
-        return stem in self._index.vocab_dict or self._live.has(stem)
+        return stem in self._index.vocab_dict or self.live.has(stem)
 
 
 def best(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:
@@ -169,6 +166,11 @@ def best(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:
         # every row that scores as the last of them does: which of those are taken is the row number's to say
         kept = kept[scores[kept] >= np.partition(scores[kept], -count)[-count]]
     return kept[np.lexsort((kept, -scores[kept]))][:count]
+
+
+def terms_of(text: str) -> list[str]:
+    """What the words of ``text`` are indexed as, in their order."""
+    return _stems(words(text))
 
 
 def _frequency(index: bm25s.BM25, term: str) -> int:

@@ -14,11 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from index.census import GrowingCensus
-from index.column_files import values_of
-from index.exact import heights
 from index.growing import Growing
 from index.live_columns import LiveColumns
-from model.catalog import searchable_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,8 +26,7 @@ if TYPE_CHECKING:
     from index.columns import Columns
     from index.documents import Documents
     from index.filters import ColumnType
-    from index.journal import Change
-    from index.lexical import LexicalIndex
+    from index.live_rows import LiveRows
     from model.catalog import Product
 
 _STAYS = np.iinfo(np.int32).max
@@ -53,6 +49,8 @@ class LiveView:
     """Theirs (count), see :func:`index.exact.heights`."""
     census: Census | None
     """Theirs, if the snapshot has one."""
+    types: Mapping[str, ColumnType]
+    """What each column holds, of the snapshot's and of those that live products brought."""
     _products: Sequence[Product]
     _rows: Mapping[str, Sequence[int]]
     _columns: LiveColumns
@@ -79,11 +77,6 @@ class LiveView:
     def columns(self) -> Columns:
         """The columns of the live rows."""
         return self._columns.first(self.count)
-
-    @property
-    def types(self) -> dict[str, ColumnType]:
-        """What each column holds, of the snapshot's and of those that live products brought."""
-        return self._columns.types
 
     def there(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of ``rows`` (K), of either kind, hold products that are still there (K)."""
@@ -114,75 +107,67 @@ def _read_only(points: NDArray[np.float32]) -> NDArray[np.float32]:
 def nothing(base: int, *, dim: int) -> LiveView:
     """The view of a snapshot of ``base`` rows after which nothing changed."""
     none, points = np.empty(0, dtype=np.int32), np.empty((0, dim), dtype=np.float32)
-    return LiveView(base, 0, 0, points, points[:, 0], None, (), {}, LiveColumns({}), none, None, 0)
+    return LiveView(base, 0, 0, points, points[:, 0], None, {}, (), {}, LiveColumns({}), none, None, 0)
 
 
 class LiveProducts:
-    """Takes changes after a snapshot of ``documents``, whose columns are of ``types``, and of the words in ``lexical``.
+    """What became of the products of a snapshot's ``documents`` after the change ``after``, as ``rows`` tell.
 
-    There is a census of the live points if the snapshot's has a ``scale``. One thread at a time applies changes; any
-    number look at views.
+    The snapshot's columns are of ``types``. There is a census of the live points if the snapshot's has a ``scale``. One
+    thread at a time follows the rows; any number look at views.
     """
 
     def __init__(
         self,
         documents: Documents,
         types: Mapping[str, ColumnType],
-        lexical: LexicalIndex,
         scale: Scale | None,
+        rows: LiveRows,
         *,
-        dim: int,
-        c: float,
+        after: int = 0,
     ) -> None:
         self._documents = documents
         self._base = len(documents)
-        self._lexical = lexical
-        self._c = c
-        self._points: Growing[np.float32] = Growing(np.float32, dim)
-        self._heights: Growing[np.float32] = Growing(np.float32)
+        self._types = types
+        self._live = rows
+        self.shown = after
+        """The number of the last change that views show."""
+        self._next = rows.place(after)
         self._census = None if scale is None else GrowingCensus(scale)
-        self._products: list[Product] = []
         self._rows: dict[str, list[int]] = {}
-        self._columns = LiveColumns(types)
         self._until: Growing[np.int32] = Growing(np.int32)
         self._base_until: NDArray[np.int32] | None = None
         self._base_gone = 0
         self._now = 0
+        if self._next:
+            # what the snapshot holds itself is not there a second time
+            self._add(rows.fates[self._next - 1].rows, until=0)
         self.view = self._look()
 
-    def apply(self, changes: Sequence[Change]) -> None:
-        """Bring ``changes`` to light, all at once; each product that is stored has its point."""
-        if not changes:
-            return
-        moment, row = self._now + 1, len(self._products)
-        self._add([change for change in changes if change.product is not None])
-        in_snapshot = dict(
-            zip(ids := [change.product_id for change in changes], self._documents.rows(ids), strict=True)
-        )
-        for change in changes:
-            self._remove(change.product_id, in_snapshot[change.product_id], moment)
-            if change.product is not None:
-                self._rows.setdefault(change.product_id, []).append(row)
-                row += 1
+    def follow(self, most: int | None = None) -> int:
+        """Bring to light what the rows tell by now, all at once; how many changes, not more than ``most``."""
+        fates = self._live.fates[self._next : None if most is None else self._next + most]
+        if not fates:
+            return 0
+        moment = self._now + 1
+        self._add(fates[-1].rows, until=_STAYS)
+        in_snapshot = self._documents.rows([fate.product_id for fate in fates])
+        for fate, row in zip(fates, in_snapshot, strict=True):
+            self._remove(fate.product_id, row, moment)
+            if fate.row is not None:
+                self._rows.setdefault(fate.product_id, []).append(fate.row)
         self._now = moment
+        self._next += len(fates)
+        self.shown = fates[-1].sequence
         self.view = self._look()
+        return len(fates)
 
-    def _add(self, stored: Sequence[Change]) -> None:
-        """Give what is stored its rows, all at once: by far cheaper than one by one."""
-        if not stored:
-            return
-        start = len(self._products)
-        products = [change.product for change in stored if change.product is not None]
-        points = [change.point for change in stored if change.point is not None]
-        assert len(points) == len(stored), f"{len(points)} of {len(stored)} products have points"
-        self._products += products
-        self._points.extend(stacked := np.stack(points))
-        self._heights.extend(heights(stacked, c=self._c))
-        if self._census is not None:
-            self._census.extend(stacked)
-        self._until.extend(np.full(len(stored), _STAYS))
-        self._columns.extend(start, list(map(values_of, products)))
-        self._lexical.extend(start, map(searchable_text, products))
+    def _add(self, rows: int, *, until: int) -> None:
+        """Take up the live rows as far as the first ``rows``, which are there until that moment."""
+        start = len(self._until)
+        if self._census is not None and rows > start:
+            self._census.extend(self._live.points.view[start:rows])
+        self._until.extend(np.full(rows - start, until))
 
     def _remove(self, product_id: str, in_snapshot: int | None, moment: int) -> None:
         """Mark the row of a product, if there is one, as gone from ``moment`` on."""
@@ -198,17 +183,19 @@ class LiveProducts:
                 self._base_gone += 1
 
     def _look(self) -> LiveView:
-        points = _read_only(self._points.view)
+        live, count = self._live, len(self._until)
+        points = _read_only(live.points.view[:count])
         return LiveView(
             base=self._base,
-            count=len(self._products),
+            count=count,
             now=self._now,
             points=points,
-            heights=self._heights.view,
+            heights=live.heights.view[:count],
             census=None if self._census is None else self._census.of(points),
-            _products=self._products,
+            types={**self._types, **live.columns.types},
+            _products=live.products,
             _rows=self._rows,
-            _columns=self._columns,
+            _columns=live.columns,
             _until=self._until.view,
             _base_until=self._base_until,
             _base_gone=self._base_gone,

@@ -70,15 +70,22 @@ class GrowingDictionary:
 class LiveColumns:
     """Columns that take products' values in row order; one thread adds, any number read what was there before.
 
-    ``types`` are those of the snapshot's columns, which the live ones keep: a value that a column cannot hold is
+    ``types`` are those of the columns of snapshots, which the live ones keep: a value that a column cannot hold is
     missing there.
     """
 
     def __init__(self, types: Mapping[str, ColumnType]) -> None:
-        self._fixed = types
+        self._expected = dict(types)
         self._growing: dict[str, _GrowingTexts | _GrowingNumbers] = {}
-        self.types = dict(types)
-        """What each column holds, those of the snapshot and those that live products brought."""
+        self.types: Mapping[str, ColumnType] = {}
+        """What each column holds that live products have."""
+
+    def expect(self, types: Mapping[str, ColumnType]) -> bool:
+        """Keep to the types of another snapshot's columns as well; False if they are not those that are kept to."""
+        if any(self._expected.get(name, kind) != kind for name, kind in types.items()):
+            return False
+        self._expected.update(types)
+        return True
 
     def extend(self, start: int, products: Sequence[Mapping[str, Value]]) -> None:
         """Store the values of ``products`` in the rows from ``start`` on."""
@@ -89,12 +96,11 @@ class LiveColumns:
         for name, of_rows in found.items():
             column = self._growing.get(name)
             if column is None:
-                kind = self._fixed.get(name) or type_of(next(iter(of_rows.values())))
+                kind = self._expected.setdefault(name, type_of(next(iter(of_rows.values()))))
                 column = self._growing[name] = _GrowingTexts() if kind == "text" else _GrowingNumbers(kind)
             column.put(of_rows)
-        new = {name: self._growing[name].kind for name in found if name not in self.types}
-        if new:
-            self.types = {**self.types, **new}
+        if len(self.types) < len(self._growing):
+            self.types = {name: column.kind for name, column in self._growing.items()}
 
     def first(self, rows: int) -> Columns:
         """The columns of the first ``rows`` products."""

@@ -23,6 +23,7 @@ from index.filters import FilterError
 from index.fusion import union
 from index.lexical import LEXICAL, LexicalIndex, best
 from index.live import LiveProducts
+from index.live_rows import LiveRows
 from index.parts import Part, in_column_order
 from index.refinement import DISTANCE, NOTHING, Refinement, RefinementError
 from index.results import Hit, Mode, SearchResult, Timings, Total
@@ -33,14 +34,13 @@ from model.catalog import searchable_text
 from model.runtime import EmptyTextError, TextEncoder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from index.device import Device
     from index.filters import ColumnType
-    from index.journal import Change
     from index.refinement import Sort
     from index.snapshot import JournalMark
     from model.catalog import Product
@@ -113,14 +113,7 @@ class Searcher:
         self.snapshot = snapshot
         self.channels = channels
         self._census = Census.of(snapshot.points) if len(snapshot.points) <= CENSUS_UP_TO else None
-        self._live = LiveProducts(
-            snapshot.documents,
-            snapshot.columns.types,
-            channels.lexical,
-            None if self._census is None else self._census.scale,
-            dim=snapshot.manifest.geometry.dim,
-            c=snapshot.manifest.geometry.curvature,
-        )
+        self.show()
         self._selections = Selections(snapshot.columns)
 
     @classmethod
@@ -166,9 +159,14 @@ class Searcher:
         return self._live.view.size
 
     @property
-    def types(self) -> dict[str, ColumnType]:
+    def types(self) -> Mapping[str, ColumnType]:
         """What each column holds."""
         return self._live.view.types
+
+    @property
+    def shown(self) -> int:
+        """The number of the last change that searches see."""
+        return self._live.shown
 
     @property
     def mark(self) -> JournalMark | None:
@@ -183,9 +181,28 @@ class Searcher:
         """
         return self.channels.encoder.encode_products([searchable_text(product) for product in products])
 
-    def apply(self, changes: Sequence[Change]) -> None:
-        """Bring changes to light, all at once; one thread at a time may. Products have points of this model."""
-        self._live.apply(changes)
+    def show(self, rows: LiveRows | None = None, *, after: int = 0) -> None:
+        """Show the snapshot as it is, and then what :meth:`follow` brings of ``rows``, from the change ``after`` on.
+
+        Their points are by this model, and their columns keep to the types of this snapshot's. Without any there are
+        new ones, which are empty.
+        """
+        documents, types, geometry = (
+            self.snapshot.documents,
+            self.snapshot.columns.types,
+            self.snapshot.manifest.geometry,
+        )
+        self.rows = rows or LiveRows(types, dim=geometry.dim, c=geometry.curvature, after=after)
+        scale = None if self._census is None else self._census.scale
+        self._live = LiveProducts(documents, types, scale, self.rows, after=after)
+        self.channels.lexical.live = self.rows.words
+
+    def follow(self, most: int | None = None) -> int:
+        """Bring to light what the rows tell by now, all at once; how many changes, not more than ``most``.
+
+        One thread at a time may.
+        """
+        return self._live.follow(most)
 
     def find(self, product_id: str) -> tuple[Product, NDArray[np.float32]]:
         """A product and its point (d).

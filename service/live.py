@@ -276,7 +276,8 @@ class LiveSearcher:
         searcher = self._open_searcher(directory)
         try:
             journal = self._open_journal()
-            changes = None if journal is None else Changes(searcher, journal)
+            beside = None if self._held is None else self._held.changes
+            changes = None if journal is None else Changes(searcher, journal, beside=beside)
             if changes is not None:
                 self._replay(changes)
             for query in _WARM_UP:

@@ -11,6 +11,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from index.column_files import COLUMNS, ColumnsWriter, load_columns
+from index.journal import Entry
 from model import bundle, lorentz
 from model.catalog import Product
 from model.text import Vocabulary
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from index.columns import Columns
+    from index.journal import Change
+    from index.search import Searcher
     from model.bundle import Manifest
     from model.text import Terms
 
@@ -53,6 +56,13 @@ def shop_titles(count: int, *, seed: int = 0) -> list[str]:
         " ".join((chance.choice(_BRANDS), *chance.sample(_TRAITS, 2), chance.choice(_KINDS), f"{i % 97} x {i}"))
         for i in range(count)
     ]
+
+
+def bring(searcher: Searcher, changes: Sequence[Change]) -> None:
+    """Bring changes to light as if a journal held them after all that ``searcher`` knows of."""
+    rows = searcher.rows
+    rows.extend([Entry(sequence, change, 0.0, "model") for sequence, change in enumerate(changes, rows.last + 1)])
+    assert searcher.follow() == len(changes)
 
 
 def write_catalog(path: Path, titles: Iterable[str]) -> Path:

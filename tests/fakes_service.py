@@ -12,6 +12,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from index.documents import UnknownProductError
 from index.facets import Facet
+from index.live_rows import LiveRows
 from index.refinement import NOTHING, Refinement
 from index.results import Hit, SearchResult, Timings, Total
 from model.catalog import Product
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     from index.expression import Expression
     from index.filters import ColumnType
-    from index.journal import Change
     from index.results import Mode
     from index.snapshot import JournalMark
 
@@ -70,6 +70,7 @@ class FakeSearcher:
         self.types = dict(TYPES)
         self.stored: dict[str, Product] = {product.product_id: product for product in PRODUCTS}
         self.closed = False
+        self.show()
         self.asked: list[tuple[str | Expression, Mode]] = []
         self.refinements: list[Refinement] = []
         self.entered = threading.Event()
@@ -132,14 +133,27 @@ class FakeSearcher:
         """Points that say nothing."""
         return np.zeros((len(products), 2), dtype=np.float32)
 
-    def apply(self, changes: Sequence[Change]) -> None:
+    def show(self, rows: LiveRows | None = None, *, after: int = 0) -> None:
+        """Go on with what ``rows`` tell."""
+        self.rows = rows or LiveRows(TYPES, dim=2, c=1.0, after=after)
+        self._next = self.rows.place(after)
+
+    @property
+    def shown(self) -> int:
+        """The number of the last change that was followed."""
+        return self.rows.fates[self._next - 1].sequence if self._next else self.rows.after
+
+    def follow(self, most: int | None = None) -> int:
         """Store and delete."""
         assert not self.closed, "changed after it was closed"
-        for change in changes:
-            if change.product is None:
-                self.stored.pop(change.product_id, None)
+        fates = self.rows.fates[self._next :][:most]
+        for fate in fates:
+            if fate.row is None:
+                self.stored.pop(fate.product_id, None)
             else:
-                self.stored[change.product_id] = change.product
+                self.stored[fate.product_id] = self.rows.products[fate.row]
+        self._next += len(fates)
+        return len(fates)
 
     def close(self) -> None:
         """Note that it was closed, which must happen only once."""

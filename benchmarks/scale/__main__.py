@@ -14,8 +14,6 @@ What is trained, encoded and measured is kept in --work, so that a run that was 
 from __future__ import annotations
 
 import argparse
-import csv
-import gzip
 import json
 import sys
 import time
@@ -28,20 +26,20 @@ from typing import TYPE_CHECKING, Any
 import faiss
 import numpy as np
 
-from benchmarks.homedepot import JUDGMENTS, PRODUCTS, saddle
+from benchmarks.folder import JUDGMENTS, PRODUCTS, products_of, queries_of
+from benchmarks.homedepot import saddle
 from benchmarks.provenance import commit, machine, versions
 from benchmarks.scale import rivals
 from benchmarks.scale.filters import filtered
 from benchmarks.scale.titles import titles
 from benchmarks.scale.whole import whole
 from index.algebra import Box, Region
-from index.calibration import DEPTH, Calibration
+from index.calibration import DEPTH, Calibration, able, efforts
 from index.candidates import CandidateIndex
 from index.exact import heights, scan
 from index.points import load_points
 from index.shapes import Shape, contenders
 from index.vectors import indexed, largest_square, lengthened, sought
-from model.catalog import split_of
 from model.hyperboloid import Hyperboloids
 from model.runtime import TextEncoder
 
@@ -50,6 +48,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from index.snapshot import Trial
+
 PACKAGES = ("saddle", "faiss-cpu", "numpy", "numba", "onnxruntime", "hnswlib", "usearch", "lancedb")
 TARGET = 0.98
 _DIM = 64
@@ -57,6 +57,7 @@ _MINUTES = 7
 _QUERIES = 200
 _ALL_UP_TO = 1_000_000
 """Products up to which graphs and region-aware vectors are built too, likely or not."""
+_ALL_BUT_FEW = 0.999
 _BLOCK = 1 << 16
 
 
@@ -116,13 +117,11 @@ def _model(data: Path, work: Path) -> Path:
 
 
 def _real(data: Path) -> list[str]:
-    with gzip.open(data / PRODUCTS, "rt", encoding="utf-8") as file:
-        return [row["title"] for row in csv.DictReader(file)]
+    return [product["title"] for product in products_of(data)]
 
 
 def _queries(data: Path) -> list[str]:
-    with gzip.open(data / JUDGMENTS, "rt", encoding="utf-8") as file:
-        dev = sorted({row["query"] for row in csv.DictReader(file) if split_of(row["query"]) == "dev"})
+    dev = queries_of(data, "dev")
     return dev[:: len(dev) // _QUERIES][:_QUERIES]
 
 
@@ -158,7 +157,7 @@ def _size(points: NDArray[np.float32], regions: Hyperboloids, encoder: TextEncod
         built = time.perf_counter() - started
         found = calibration.trial(index).model_dump()
         trials.append(
-            {**found, "build_seconds": built, "curve": [each.model_dump() for each in calibration.curve(index)]}
+            {**found, "build_seconds": built, "curve": [each.model_dump() for each in curve(calibration, index)]}
         )
         _say(f"    {shape}: {found['recall']:.4f} of {found['count']} in {1e3 * found['latency_seconds']:.2f} ms")
     return {
@@ -167,6 +166,21 @@ def _size(points: NDArray[np.float32], regions: Hyperboloids, encoder: TextEncod
         "scans": _scans(points, regions, encoder),
         "trials": trials,
     }
+
+
+def curve(calibration: Calibration, index: CandidateIndex) -> list[Trial]:
+    """What ``index`` gives as effort and candidates grow, up to where it finds all but one in a thousand."""
+    found: list[Trial] = []
+    for effort in efforts(index):
+        # more of the same walk cost next to nothing, so a graph's are all taken
+        counts = able(index, effort)[-1:] if index.shape.backend == "hnsw" else able(index, effort)
+        for count in counts:
+            found.append(calibration.measured(index, count, effort))
+            if found[-1].recall >= _ALL_BUT_FEW:
+                break
+        if index.shape.backend == "hnsw" and found[-1].recall >= _ALL_BUT_FEW:
+            break
+    return found
 
 
 def _scans(points: NDArray[np.float32], regions: Hyperboloids, encoder: TextEncoder) -> dict[str, float]:

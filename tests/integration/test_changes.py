@@ -185,17 +185,112 @@ def test_a_long_journal_comes_to_light_in_pieces_with_rests_between(root, monkey
     _, changes = root.open()
     changes.store([Product(f"n{i}", f"gizmo {i}") for i in range(300)])
     searcher = Searcher.open(current(root.path))
-    pieces, rests = [], []
-    apply = searcher.apply
-    monkeypatch.setattr(searcher, "apply", lambda batch: (pieces.append(len(batch)), apply(batch)))
-    monkeypatch.setattr("index.changes.time.sleep", rests.append)
+    moments, rests = [], []
+    monkeypatch.setattr("index.changes.time.sleep", lambda rest: (rests.append(rest), moments.append(searcher.size)))
     behind = Changes(searcher, Journal(root.path / JOURNAL))
     assert behind.catch_up(rest=0.5) == 300
-    assert sum(pieces) == 300
-    assert max(pieces) < 300
-    assert len(rests) == len(pieces)
+    assert moments == sorted(moments)
+    assert moments[0] < 400 == moments[-1]
     assert min(rests) > 0
     assert behind.shown == 300
+
+
+@pytest.fixture
+def sharing(root):
+    """Two searchers of one snapshot after the same changes: one that read them, and one that shares the rows."""
+    searcher, changes = root.open()
+    journal = Journal(root.path / JOURNAL)
+    changes = Changes(searcher, journal)
+    store(changes, NEW, Product("p3", "another title for three", attributes={"volts": 18.0}))
+    changes.delete(["p7"])
+    changes.catch_up()
+    other = Searcher.open(current(root.path))
+    others = Changes(other, journal, beside=changes)
+    assert other.rows is searcher.rows
+    assert others.catch_up() == 3
+    return searcher, changes, other, others
+
+
+def test_a_searcher_that_shares_the_rows_of_another_shows_the_same(sharing):
+    searcher, _, other, others = sharing
+    assert ids(other) == ids(searcher)
+    assert other.find("p3")[0] == searcher.find("p3")[0]
+    assert (other.size, other.types, others.shown) == (100, searcher.types, 3)
+    for mode in ("hybrid", "lexical"):
+        found = [searcher.search("another quixotic gizmo", mode=mode, limit=20) for searcher in sharing[::2]]
+        assert found[0].hits == found[1].hits
+
+
+def test_what_either_reads_of_the_journal_both_show_when_they_look(sharing):
+    searcher, changes, other, others = sharing
+    store(others, Product("later", "sundry doodad"))
+    assert other.find("later")[0].title == "sundry doodad"
+    with pytest.raises(UnknownProductError):
+        searcher.find("later")
+    assert not searcher.search("doodad", mode="lexical").hits
+    assert changes.catch_up() == 1
+    assert searcher.search("doodad", mode="lexical").hits[0].product.product_id == "later"
+    changes.delete(["later"])
+    changes.catch_up()
+    assert other.find("later")[0].title == "sundry doodad"
+    assert others.catch_up() == 1
+    with pytest.raises(UnknownProductError):
+        other.find("later")
+
+
+def test_of_the_rows_it_shares_a_snapshot_shows_none_that_it_holds_itself(root):
+    searcher, _ = root.open()
+    journal = Journal(root.path / JOURNAL)
+    changes = Changes(searcher, journal)
+    store(changes, Product("p3", "another title for three"))
+    changes.delete(["p7"])
+    root.build(as_of=time.time() + 1)  # the catalogue is newer: p3 and p7 are what they were
+    store(changes, NEW, Product("p5", "another title for five"))
+    folded = Searcher.open(current(root.path))
+    others = Changes(folded, journal, beside=changes)
+    assert folded.rows is searcher.rows
+    assert others.shown == 2
+    others.catch_up()
+    assert ids(folded) == {*(f"p{i}" for i in range(100)), "new"}
+    assert [folded.find(f"p{i}")[0].title for i in (3, 5)] == [TITLES[3], "another title for five"]
+    assert folded.size == 101
+    titles = [hit.product.title for hit in folded.search("another title", mode="lexical").hits]
+    assert titles == ["another title for five"]
+
+
+@pytest.mark.parametrize("why", ["another model", "another type", "folded", "older", "another journal"])
+def test_rows_that_do_not_suit_are_read_again(root, why):
+    first = current(root.path)
+    _, changes = root.open()
+    if why == "older":
+        store(changes, Product("p1", "early"))
+        root.build(as_of=0.0)
+    searcher = Searcher.open(current(root.path))
+    journal = Journal(root.path / JOURNAL)
+    changes = Changes(searcher, journal)
+    store(changes, NEW, Product("x", "gizmo", attributes={"volts": 18.0}))
+    if why == "another model":
+        root.model("other", seed=5)
+        root.build("other", as_of=0.0)
+    elif why == "another type":
+        with root.catalog.open("a") as file:
+            file.write('\n{"product_id": "q", "title": "lamp", "volts": "many"}')
+        root.build(as_of=0.0)
+    elif why == "folded":
+        root.build(as_of=0.0)
+    elif why == "another journal":
+        journal = Journal(root.path / "other.sqlite")
+    later = 1 if why == "folded" else 9
+    store(changes, *(Product(f"later{i}", "cordless gizmo") for i in range(later)))
+    other = Searcher.open(first if why == "older" else current(root.path))
+    others = Changes(other, journal, beside=changes)
+    others.catch_up()
+    assert other.rows is not searcher.rows
+    if why != "another journal":
+        assert {"new", "x", "later0"} <= ids(other)
+    alone = Searcher.open(other.snapshot.directory)
+    Changes(alone, journal).catch_up()
+    assert ids(other) == ids(alone)
 
 
 def test_a_searcher_that_is_let_go_takes_its_memory_with_it(root):

@@ -7,7 +7,7 @@ import threading
 
 import numpy as np
 import pytest
-from fakes import shop_titles, write_bundle
+from fakes import bring, shop_titles, write_bundle
 
 from index.build import build
 from index.explain import explain
@@ -69,7 +69,7 @@ class Shop:
             Change(one.product_id, one, of_id[one.product_id]) if isinstance(one, Product) else Change(one, None)
             for one in changes
         ]
-        self.searcher.apply(found)
+        bring(self.searcher, found)
         for one in changes:
             if isinstance(one, Product):
                 self.products[one.product_id] = one

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fakes import shop_titles, write_bundle, write_catalog
+from fakes import bring, shop_titles, write_bundle, write_catalog
 from places import PLACES
 
 from index.algebra import Region
@@ -100,7 +100,7 @@ def test_live_changes_are_seen_on_a_device_as_they_come(pair):
         ]
         gone = [Change(f"p{row}", None) for row in range(start, start + 60)]
         for searcher in pair:
-            searcher.apply([*changes, *gone])
+            bring(searcher, [*changes, *gone])
         agree(*pair, mode="hyperboloid", limit=20)
         agree(*pair, mode="hyperboloid", limit=400)
         agree(*pair, mode="hyperboloid", limit=20, refinement=Refinement(filter=parse_filter("price > 20")))
