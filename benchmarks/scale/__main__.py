@@ -29,8 +29,8 @@ import numpy as np
 from benchmarks.folder import JUDGMENTS, PRODUCTS, products_of, queries_of
 from benchmarks.homedepot import saddle
 from benchmarks.provenance import commit, machine, versions
-from benchmarks.scale import rivals
 from benchmarks.scale.filters import filtered
+from benchmarks.scale.rivals import RIVALS, measured
 from benchmarks.scale.titles import titles
 from benchmarks.scale.whole import whole
 from index.algebra import Box, Region
@@ -48,10 +48,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from index.shapes import Backend
     from index.snapshot import Trial
 
 PACKAGES = ("saddle", "faiss-cpu", "numpy", "numba", "onnxruntime", "hnswlib", "usearch", "lancedb")
 TARGET = 0.98
+OURS: tuple[Backend, ...] = ("codes", "cells")
 _DIM = 64
 _MINUTES = 7
 _QUERIES = 200
@@ -78,7 +80,11 @@ def main(arguments: list[str] | None = None) -> None:
     middle = sizes[-2] if len(sizes) > 1 else sizes[-1]
     parts: dict[str, Callable[[], Any]] = {
         **{f"size-{size}": lambda size=size: _size(points[:size], regions, encoder) for size in sizes},
-        "rivals": lambda: _rivals(points[:middle], regions, encoder, asked.work),
+        **{f"rivals-{backend}": lambda own=backend: _ours(points[:middle], regions, encoder, own) for backend in OURS},
+        **{
+            f"rivals-{name}": lambda rival=name: _rival(points[:middle], regions, encoder, rival, asked.work)
+            for name in RIVALS
+        },
         "filters": lambda: filtered(points[:middle], regions, encoder, target=TARGET),
         "whole": lambda: whole(model, _real(asked.data), _queries(asked.data), middle, asked.work),
     }
@@ -102,6 +108,7 @@ def main(arguments: list[str] | None = None) -> None:
         "queries": len(regions),
         "target_recall": TARGET,
         "sizes": [found.pop(f"size-{size}") for size in sizes],
+        "rivals": {"products": middle, "systems": [found.pop(f"rivals-{name}") for name in (*OURS, *RIVALS)]},
         **found,
     }
     asked.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
@@ -204,28 +211,33 @@ def _scans(points: NDArray[np.float32], regions: Hyperboloids, encoder: TextEnco
     }
 
 
-def _rivals(points: NDArray[np.float32], regions: Hyperboloids, encoder: TextEncoder, work: Path) -> dict[str, Any]:
-    """The nearest to a query's centre, by ours and by others."""
+def _to_centres(points: NDArray[np.float32], regions: Hyperboloids, encoder: TextEncoder) -> Calibration:
+    """What the nearest to each query's centre are."""
+    centres = Hyperboloids(centres=regions.centres, limits=np.zeros_like(regions.limits))
+    return Calibration(points, centres, geometry=encoder.manifest.geometry, target_recall=TARGET)
+
+
+def _ours(points: NDArray[np.float32], regions: Hyperboloids, encoder: TextEncoder, backend: Backend) -> dict[str, Any]:
+    """The nearest to a query's centre by one of our indexes."""
+    calibration = _to_centres(points, regions, encoder)
+    started = time.perf_counter()
+    index = CandidateIndex.build(points, c=encoder.manifest.geometry.curvature, shape=Shape(backend))
+    built = time.perf_counter() - started
+    trial = calibration.trial(index)
+    return {"name": f"Saddle, {backend}", "build_seconds": built, "curve": [trial.model_dump()]}
+
+
+def _rival(
+    points: NDArray[np.float32], regions: Hyperboloids, encoder: TextEncoder, name: str, work: Path
+) -> dict[str, Any]:
+    """The same by one of others'."""
     c = encoder.manifest.geometry.curvature
-    to_points = Hyperboloids(centres=regions.centres, limits=np.zeros_like(regions.limits))
-    calibration = Calibration(points, to_points, geometry=encoder.manifest.geometry, target_recall=TARGET)
-    found: list[dict[str, Any]] = []
-    for backend in ("codes", "cells"):
-        started = time.perf_counter()
-        index = CandidateIndex.build(points, c=c, shape=Shape(backend))
-        built = time.perf_counter() - started
-        trial = calibration.trial(index)
-        found.append({"name": f"Saddle, {backend}", "build_seconds": built, "curve": [trial.model_dump()]})
-        _say(f"    {found[-1]['name']}: {trial.recall:.4f} in {1e3 * trial.latency_seconds:.2f} ms")
+    calibration = _to_centres(points, regions, encoder)
     largest = largest_square(_blocks(points, c))
     stored = np.concatenate([lengthened(block, largest) for block in _blocks(points, c)])
     boxes = [Box.around(centre, np.zeros_like(centre)) for centre in regions.centres]
     queries = np.stack([np.append(sought(box, c=c, form="centre"), np.float32(0.0)) for box in boxes])
-    for rival in rivals.rivals(stored, work):
-        found.append(rivals.measured(rival, queries, calibration.truths, target=TARGET))
-        last = found[-1]["curve"][-1]
-        _say(f"    {rival.name}: {last['recall']:.4f} in {1e3 * last['latency_seconds']:.2f} ms")
-    return {"products": len(points), "target_recall": TARGET, "systems": found}
+    return measured(RIVALS[name](stored, work), queries, calibration.truths, target=TARGET)
 
 
 def _blocks(points: NDArray[np.float32], c: float) -> Iterator[NDArray[np.float32]]:

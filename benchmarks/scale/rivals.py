@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 DEPTH = 100
 _LINKS = 16
 _EF_CONSTRUCTION = 100
-_REFINED = 2
-_EFFORTS = (100, 150, 200, 300, 400, 600, 800, 1000, 1400, 2000, 2800)
+_EFFORTS = (100, 150, 200, 300, 400, 600, 800, 1000, 1400, 2000, 2800, 4000)
 
 
 class Rival(NamedTuple):
@@ -34,13 +33,6 @@ class Rival(NamedTuple):
     seconds: float
     efforts: Sequence[int]
     ask: Callable[[Vectors, int], NDArray[np.int64]]
-
-
-def rivals(stored: Vectors, work: Path) -> Iterator[Rival]:
-    """Each rival over ``stored`` (N, w), one at a time, so that each may have the memory."""
-    yield _hnswlib(stored)
-    yield _usearch(stored)
-    yield _lancedb(stored, work / "lance")
 
 
 def measured(rival: Rival, queries: Vectors, truths: Sequence[NDArray[np.int64]], *, target: float) -> dict[str, Any]:
@@ -60,7 +52,7 @@ def measured(rival: Rival, queries: Vectors, truths: Sequence[NDArray[np.int64]]
     return {"name": rival.name, "build_seconds": rival.seconds, "curve": curve}
 
 
-def _hnswlib(stored: Vectors) -> Rival:
+def _hnswlib(stored: Vectors, _: Path) -> Rival:
     import hnswlib
 
     started = time.perf_counter()
@@ -77,7 +69,7 @@ def _hnswlib(stored: Vectors) -> Rival:
     return Rival("hnswlib", seconds, _EFFORTS, ask)
 
 
-def _usearch(stored: Vectors) -> Rival:
+def _usearch(stored: Vectors, _: Path) -> Rival:
     from usearch.index import Index
 
     started = time.perf_counter()
@@ -92,11 +84,11 @@ def _usearch(stored: Vectors) -> Rival:
     return Rival("usearch", seconds, _EFFORTS, ask)
 
 
-def _lancedb(stored: Vectors, place: Path) -> Rival:
+def _lancedb(stored: Vectors, work: Path) -> Rival:
     import lancedb
     import pyarrow as pa
 
-    started = time.perf_counter()
+    started, place = time.perf_counter(), work / "lance"
     shutil.rmtree(place, ignore_errors=True)
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(stored.reshape(-1)), stored.shape[1])
     rows = pa.table({"row": pa.array(np.arange(len(stored))), "vector": vectors})
@@ -106,13 +98,12 @@ def _lancedb(stored: Vectors, place: Path) -> Rival:
     seconds = time.perf_counter() - started
 
     def ask(query: Vectors, effort: int) -> NDArray[np.int64]:
-        found = (
-            table.search(query)
-            .limit(DEPTH)
-            .nprobes(effort // 10)
-            .ef(max(effort, _REFINED * DEPTH))
-            .refine_factor(_REFINED)
-        )
-        return np.asarray(found.select(["row"]).to_arrow()["row"].to_numpy(), dtype=np.int64)
+        # by far the most is lost by its quantised order, so as many as are found are ordered exactly
+        found = table.search(query).limit(DEPTH).nprobes(effort // 10).ef(effort).refine_factor(effort // DEPTH)
+        return np.asarray(found.select(["row", "_distance"]).to_arrow()["row"].to_numpy(), dtype=np.int64)
 
     return Rival("lancedb", seconds, _EFFORTS, ask)
+
+
+RIVALS: dict[str, Callable[[Vectors, Path], Rival]] = {"hnswlib": _hnswlib, "usearch": _usearch, "lancedb": _lancedb}
+"""Each builds an index over vectors (N, w), and may use a folder."""
