@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
 ROOT = Path(__file__).parent.parent
 PICTURES = ROOT / "docs" / "pictures"
@@ -41,6 +43,7 @@ def recall(report: dict[str, Any]) -> Figure:
         axes.axvline(1e3 * size["scans"]["flat_product_seconds"], color="#bbbbbb", linestyle=":", label="IndexFlatIP")
         axes.set(xscale="log", ylim=(0.8, 1.002), title=f"{size['products']:,} products")
         axes.set(xlabel="ms a query, with exact order", ylabel="recall of the exact top 100")
+        _plain(axes.xaxis)
         axes.grid(visible=True, alpha=0.3)
     figure.legend(*_labels(figure), loc="outside lower center", ncols=4, frameon=False)
     return figure
@@ -62,7 +65,9 @@ def growth(report: dict[str, Any]) -> Figure:
     flat = [(size["products"], 1e3 * size["scans"]["flat_product_seconds"]) for size in sizes]
     axes.plot(*zip(*flat, strict=True), color="#bbbbbb", linestyle=":", label="IndexFlatIP, recall 1")
     axes.set(xscale="log", yscale="log", xlabel="products", ylabel="ms a query, with exact order")
-    axes.grid(visible=True, which="both", alpha=0.3)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    _plain(axes.yaxis)
+    axes.grid(visible=True, alpha=0.3)
     axes.legend(frameon=False)
     return figure
 
@@ -85,6 +90,13 @@ def _front(axes: Axes, trial: dict[str, Any]) -> None:
         linestyle="--" if lifted else "-",
         label=label,
     )
+
+
+def _plain(axis: Axis) -> None:
+    """Numbers as people write them, on a logarithmic axis."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _labels(figure: Figure) -> tuple[list[Any], list[str]]:

@@ -11,13 +11,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import tables
 from benchmarks.compare import __main__ as command
 from benchmarks.compare import anthem, bi_encoders, cells, fit, flipkart, interaction, matching, report, tuning
 from benchmarks.compare.bm25 import Bm25
 from benchmarks.compare.data import Shop
 from benchmarks.compare.lexicon import Lexicon
 from benchmarks.compare.score import evaluate
+from benchmarks.tables import compare as tables
 from model.metrics import MEASURES
 from model.text import Tokenizer, Vocabulary
 from model.training.trainer import Recipe
@@ -342,7 +342,7 @@ def test_tables_are_made_from_the_report_with_the_best_system_first(tmp_path, mo
         "test": {"hyperboloid": spread, "hybrid": spread},
         "runs": [{"train": {"options": {"minutes": 25.0}}}],
     }
-    monkeypatch.setattr(tables, "_report", lambda name: whole if name == "homedepot" else report.collect(tmp_path))
+    monkeypatch.setattr(tables, "read", lambda name: whole if name == "homedepot" else report.collect(tmp_path))
     ranked, retrieved, dims, hierarchy = (
         table().splitlines()
         for table in (tables.compare_rank, tables.compare_retrieve, tables.compare_dims, tables.compare_flipkart)

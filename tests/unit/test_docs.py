@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
 
 import pytest
 
+from benchmarks.tables import __main__ as tables
+
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
 
 
-def _tables():
-    spec = importlib.util.spec_from_file_location("tables", ROOT / "benchmarks" / "tables.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.mark.parametrize("document", _tables().DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", tables.DOCUMENTS, ids=lambda path: path.name)
 def test_every_quoted_table_is_the_one_made_from_the_measurements(document):
     text = document.read_text(encoding="utf-8")
     assert "<!-- table " in text
-    assert _tables().filled(text) == text, "run `python benchmarks/tables.py`"
+    assert tables.filled(text) == text, "run `python -m benchmarks.tables`"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -1,0 +1,1 @@
+"""The tables of the docs, a module for each report."""

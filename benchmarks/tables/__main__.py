@@ -1,0 +1,56 @@
+"""The tables that README and docs quote, made from the JSON beside this folder: ``python -m benchmarks.tables``.
+
+Rewrites what stands between ``<!-- table NAME -->`` and ``<!-- end -->`` in each document.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from benchmarks.tables import compare, homedepot, live, scale
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "benchmarks.md")
+TABLES = {
+    table.__name__: table
+    for table in (
+        homedepot.homedepot,
+        homedepot.homedepot_asked,
+        homedepot.homedepot_regions,
+        homedepot.homedepot_robustness,
+        homedepot.homedepot_speed,
+        scale.scale_sizes,
+        scale.scale_rivals,
+        scale.scale_filters,
+        scale.scale_whole,
+        scale.scale_asked,
+        compare.compare_rank,
+        compare.compare_retrieve,
+        compare.compare_dims,
+        compare.compare_flipkart,
+        live.live,
+        live.live_asked,
+        live.survival,
+    )
+}
+
+
+def main() -> None:
+    """Bring every table up to date."""
+    for document in DOCUMENTS:
+        document.write_text(filled(document.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def filled(text: str) -> str:
+    """``text`` with every marked table made anew."""
+    return re.sub(
+        r"<!-- table (\w+) -->\n.*?<!-- end -->",
+        lambda match: f"<!-- table {match[1]} -->\n{TABLES[match[1]]()}\n<!-- end -->",
+        text,
+        flags=re.DOTALL,
+    )
+
+
+if __name__ == "__main__":
+    main()
