@@ -65,6 +65,8 @@ class Box:
     @classmethod
     def between(cls, held: Sequence[Box], excluded: Sequence[Box] = ()) -> Self:
         """The intersection of at least one box, less the boxes ``excluded``."""
+        if len(held) == 1 and not excluded:
+            return cls(held[0].lo, held[0].hi, held[0].centre)
         lo = np.max([box.lo for box in held], axis=0)
         hi = np.min([box.hi for box in held], axis=0)
         apart = lo > hi
@@ -153,7 +155,9 @@ class Region:
         the log-volume Σ log ℓᵢ of its hyperboloid.
         """
         volumes = [volume for box in self.boxes if (volume := box.log_volume) is not None]
-        return float(np.logaddexp.reduce(volumes)) if volumes else None
+        if len(volumes) <= 1:
+            return volumes[0] if volumes else None
+        return float(np.logaddexp.reduce(volumes))
 
     def exclusion(self, *, c: float) -> float:
         """The farthest reach among the excluded boxes, 0 if nothing is excluded."""
@@ -165,6 +169,8 @@ class Region:
 
     def inside(self, points: Vector, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of ``rows`` (K) of ``points`` (N, d) any of the boxes contains (K)."""
+        if len(self.boxes) == 1:
+            return self.boxes[0].inside(points, rows)
         return np.asarray(np.any([box.inside(points, rows) for box in self.boxes], axis=0))
 
     def measure(self, points: Vector, rows: NDArray[np.int64], *, c: float, gamma: float) -> Measured:

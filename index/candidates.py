@@ -17,6 +17,7 @@ What is looked for is the highest inner product with vectors that :mod:`index.ve
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 import faiss
@@ -43,6 +44,8 @@ _FEWEST_TO_TRAIN = 1_000
 _LINKS = 16
 _EF_CONSTRUCTION = 100
 _BLOCK = 8192
+_PRODUCTS = 1 << 24
+"""Inner products to keep at a time, where several queries share a scan: 64 MB."""
 
 
 class CandidateIndex:
@@ -137,11 +140,21 @@ class CandidateIndex:
         ``effort`` is how many rows a graph's walk keeps, at least ``count``, or how far cells are looked for, in
         deviations; scans know none. A graph may reach fewer rows than asked for.
         """
+        return self.search_many((boxes,), count, effort=effort)[0]
+
+    def search_many(
+        self, regions: Sequence[Sequence[Box]], count: int, *, effort: float | None = None
+    ) -> list[NDArray[np.int64]]:
+        """What :meth:`search` finds for the boxes of each of several ``regions``; scans go over the vectors once."""
         count = min(count, len(self))
         if count == 0:
-            return np.empty(0, dtype=np.int64)
-        queries = np.stack([sought(box, c=self._c, form=self._form) for box in boxes])
-        found = self._found(queries, count, effort)
+            return [np.empty(0, dtype=np.int64) for _ in regions]
+        queries = np.stack([sought(box, c=self._c, form=self._form) for boxes in regions for box in boxes])
+        found = iter(self._found(queries, count, effort))
+        return [self._once([next(found) for _ in boxes], count) for boxes in regions]
+
+    def _once(self, found: Sequence[NDArray[np.int64]], count: int) -> NDArray[np.int64]:
+        """The rows ``found`` for a region's boxes, each once."""
         rows = found[0] if len(found) == 1 else np.unique(np.concatenate(found))
         if count == len(self) > len(rows):  # a scan of codes leaves out what ties with the last
             rows = np.concatenate((rows, np.setdiff1d(np.arange(count), rows)))
@@ -153,15 +166,44 @@ class CandidateIndex:
             return [self._index.search(query, count, reach=effort or 0.0) for query in queries]
         params = None
         match self.shape.backend:
+            case "flat" if len(queries) > 1:
+                most = max(1, _PRODUCTS // len(self))
+                groups = (queries[start : start + most] for start in range(0, len(queries), most))
+                return [rows for group in groups for rows in self._scanned(group, count)]
             case "hnsw":
                 kept = max(int(effort or 0), count)
                 params = faiss.SearchParametersHNSW(efSearch=kept)  # type: ignore[attr-defined]  # stubs lack it
                 queries = np.pad(queries, ((0, 0), (0, 1)))
             case "codes":
                 queries = _padded(queries, _CODED_AXES * columns_an_axis(self._form))
-        # one after the other: FAISS would take a thread for each
-        found = [self._index.search(query[None, :], count, params=params)[1][0] for query in queries]
+        with _on_one_thread():
+            found = self._index.search(queries, count, params=params)[1]
         return [rows[rows >= 0] for rows in found]
+
+    def _scanned(self, queries: Vectors, count: int) -> list[NDArray[np.int64]]:
+        """Rows for several ``queries`` (B, w) by a matrix product a block, which reads the vectors once for all."""
+        assert isinstance(self._index, faiss.IndexFlatIP)
+        vectors = faiss.rev_swig_ptr(self._index.get_xb(), len(self) * queries.shape[1]).reshape(len(self), -1)
+        products = np.empty((len(queries), len(self)), dtype=np.float32)
+        for start in range(0, len(self), _BLOCK):
+            block = slice(start, start + _BLOCK)
+            np.matmul(queries, vectors[block].T, out=products[:, block])
+        found = []
+        for product in products:
+            rows = np.argpartition(product, -count)[-count:]
+            found.append(rows[np.argsort(-product[rows], kind="stable")])
+        return found
+
+
+@contextmanager
+def _on_one_thread() -> Iterator[None]:
+    """Keep FAISS from taking a thread for each query: other searches have theirs."""
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
 
 
 def _filled(index: faiss.Index, blocks: Iterator[Vectors]) -> faiss.Index:

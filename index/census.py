@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
-from index.kernels import within
+from index.kernels import sifted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,10 +17,14 @@ if TYPE_CHECKING:
 CENSUS_UP_TO = 200_000
 """Products up to which the census is worth its memory and its share of a search."""
 _LEVELS = 256
-_AXES_A_LOOK = 8
-_FEW = 30
-"""With a thirtieth of the rows left it is cheaper to compare these exactly than all rows on more axes."""
 _FIRST = 64
+
+
+class Known(NamedTuple):
+    """Rows (K) of which it is known whether the region contains them (K)."""
+
+    rows: NDArray[np.int64]
+    inside: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -65,31 +69,22 @@ class Census:
         scale = Scale.of(points)
         return cls(points, np.ascontiguousarray(scale.step(points).T), scale, points.min(axis=0), points.max(axis=0))
 
-    def rows(self, region: Region) -> NDArray[np.int64]:
-        """Rows of the points that ``region`` contains, in order."""
-        rows = [self._inside(box) for box in region.boxes]
-        return rows[0] if len(rows) == 1 else np.unique(np.concatenate(rows))
+    def rows(self, region: Region, known: Known | None = None) -> NDArray[np.int64]:
+        """Rows of the points that ``region`` contains, each once; those ``known`` come first and are not looked up."""
+        left = [self._left(box) for box in region.boxes if not box.empty]
+        rows = left[0] if len(left) == 1 else np.unique(np.concatenate([*left, np.empty(0, dtype=np.int64)]))
+        if known is None:
+            return rows[region.inside(self.points, rows)]
+        unknown = np.ones(len(self.points), dtype=np.bool_)
+        unknown[known.rows] = False
+        rows = rows[unknown[rows]]
+        return np.concatenate((known.rows[known.inside], rows[region.inside(self.points, rows)]))
 
-    def _inside(self, box: Box) -> NDArray[np.int64]:
-        """Rows of the points that ``box`` contains."""
-        if box.empty:
-            return np.empty(0, dtype=np.int64)
+    def _left(self, box: Box) -> NDArray[np.int64]:
+        """Rows of the points that ``box``, its exclusions aside, may contain, in order."""
         order = np.argsort((box.hi - box.lo) * self.scale.rate)
         order = order[(box.lo > self.least)[order] | (box.hi < self.most)[order]]  # others rule no row out
-        lo, hi = self.scale.step(box.lo), self.scale.step(box.hi)
-        left = np.ones(len(self.points), dtype=np.bool_)
-        for start in range(0, len(order), _AXES_A_LOOK):
-            for axis in order[start : start + _AXES_A_LOOK]:
-                # unsigned: what lies below lo wraps around to more than the width
-                left &= self.steps[axis] - lo[axis] <= hi[axis] - lo[axis]
-            if np.count_nonzero(left) * _FEW <= len(left):
-                break
-        rows = np.flatnonzero(left)
-        rows = rows[within(self.points, rows, box.lo, box.hi, order)]
-        if box.excluded:
-            x = self.points[rows]
-            rows = rows[~np.any([excluded.contains(x) for excluded in box.excluded], axis=0)]
-        return rows
+        return sifted(self.steps, order, self.scale.step(box.lo), self.scale.step(box.hi))
 
 
 class GrowingCensus:

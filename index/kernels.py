@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
     Vector = NDArray[np.float32]
 
+_BLOCK = 4096
+_AXES_A_LOOK = 4
+_FEW = 64
+"""With a 64th of a block left it is cheaper to compare these one by one than the block on more axes."""
+
 _Function = TypeVar("_Function", bound="Callable[..., Any]")
 
 
@@ -83,6 +88,40 @@ def within(
                 inside[k] = False
                 break
     return inside
+
+
+@_compiled()
+def sifted(
+    steps: NDArray[np.uint8], axes: NDArray[np.int64], lo: NDArray[np.uint8], hi: NDArray[np.uint8]
+) -> NDArray[np.int64]:
+    """Columns of ``steps`` (d, N) whose values may all lie between ``lo`` (d) and ``hi`` (d), in order.
+
+    The ``axes`` are tried in order, a few at a time on a block of columns, until next to none of the block is left; so
+    those that are left have passed some axes, and no other column has passed all.
+    """
+    size = steps.shape[1]
+    rows = np.empty(size, dtype=np.int64)
+    left = np.empty(_BLOCK, dtype=np.uint8)
+    found = 0
+    for start in range(0, size, _BLOCK):
+        length = min(_BLOCK, size - start)
+        left[:] = 1
+        count, tried = length, 0
+        while tried < len(axes) and count > _BLOCK // _FEW:
+            for axis in axes[tried : tried + _AXES_A_LOOK]:
+                least, most = lo[axis], hi[axis]
+                column = steps[axis, start : start + length]
+                for i in range(length):
+                    left[i] &= (column[i] >= least) & (column[i] <= most)
+            tried += _AXES_A_LOOK
+            count = 0
+            for i in range(length):
+                count += left[i]
+        for i in range(length if count else 0):
+            if left[i]:
+                rows[found] = start + i
+                found += 1
+    return rows[:found]
 
 
 @_compiled()

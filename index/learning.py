@@ -7,6 +7,7 @@ import random
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from index.channels import Wanted
 from index.expression import Conjunction
 from index.fusion import Fusion, Judged, learn
 from model.catalog import Rejects, read_judgments, split_of
@@ -71,7 +72,8 @@ def _example(query: str, graded: Grades, channels: Channels, view: View, documen
     """The candidates of a hybrid search for ``query``, and the grades of those that were judged."""
     conjunctions = (Conjunction((query,)),)
     region, words = channels.region(conjunctions), channels.words(conjunctions, view)
-    rows = channels.either(region, words, view, depth=RETRIEVE_DEPTH)
+    (near,) = channels.near([Wanted(region, view, RETRIEVE_DEPTH)])
+    rows = channels.either(near, words, depth=RETRIEVE_DEPTH)
     places = {documents.row(product_id): found for product_id, found in graded.items()}
     return Judged(
         rows=rows,

@@ -158,8 +158,9 @@ class LiveProducts:
                 self._rows.setdefault(fate.product_id, []).append(fate.row)
         self._now = moment
         self._next += len(fates)
-        self.shown = fates[-1].sequence
         self.view = self._look()
+        # after the view: who reads this number first and then the view sees no less than it says
+        self.shown = fates[-1].sequence
         return len(fates)
 
     def _add(self, rows: int, *, until: int) -> None:

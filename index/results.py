@@ -37,11 +37,16 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Seconds that each stage of one search took."""
+    """Seconds that each stage took for all the searches that were answered together, of which this is one.
+
+    So each of them waited that long; what one of them cost is that by their number. ``candidates`` has both channels',
+    ``rerank`` exact distances, order and what is contained, ``fuse`` the scores, ``fetch`` products and facets.
+    """
 
     encode: float
     candidates: float
     rerank: float
+    fuse: float
     fetch: float
 
 
@@ -60,3 +65,5 @@ class SearchResult:
     snapshot: str
     model: str
     timings: Timings
+    measured: int
+    """Of how many rows the exact distance was taken, to order them."""

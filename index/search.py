@@ -5,30 +5,27 @@ Evaluation, benchmarks and the service run this one pipeline.
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from index.algebra import LexicalScores, Region
+from index.algebra import Region
+from index.answering import Answering, Stopwatch
+from index.asked import MAX_DEPTH, Asked, Search, Similar, page_of
 from index.candidates import CandidateIndex
-from index.census import CENSUS_UP_TO, Census
 from index.channels import Channels
 from index.device import CPU, hold
 from index.documents import UnknownProductError
 from index.expression import Conjunction, Expression, ExpressionError, normal_form
-from index.facets import facet
 from index.filters import FilterError
-from index.fusion import union
-from index.lexical import LEXICAL, LexicalIndex, best
-from index.live import LiveProducts
+from index.lexical import LEXICAL, LexicalIndex
+from index.live import LiveProducts, LiveView
 from index.live_rows import LiveRows
-from index.parts import Part, in_column_order
-from index.refinement import DISTANCE, NOTHING, Refinement, RefinementError
+from index.refinement import NOTHING, Refinement, RefinementError
 from index.results import Hit, Mode, SearchResult, Timings, Total
 from index.selection import Selections
 from index.snapshot import CANDIDATES, ENCODER, Snapshot, SnapshotError
+from index.sought import NOWHERE, Sought
 from index.view import View
 from model.catalog import searchable_text
 from model.runtime import EmptyTextError, TextEncoder
@@ -41,12 +38,12 @@ if TYPE_CHECKING:
 
     from index.device import Device
     from index.filters import ColumnType
-    from index.refinement import Sort
     from index.snapshot import JournalMark
     from model.catalog import Product
 
 __all__ = [
     "MAX_DEPTH",
+    "Asked",
     "EmptyTextError",
     "ExpressionError",
     "FilterError",
@@ -54,52 +51,17 @@ __all__ = [
     "Mode",
     "Refinement",
     "RefinementError",
+    "Search",
     "SearchResult",
     "Searcher",
+    "Similar",
     "Timings",
     "Total",
     "UnknownProductError",
 ]
 
-MAX_DEPTH = 10_000
-"""The deepest a page may reach: ``offset + limit``."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Sought:
-    """What a search is after, and among which rows; the row ``without`` is none of them."""
-
-    region: Region
-    mode: Mode
-    view: View
-    conjunctions: tuple[Conjunction, ...] = ()
-    without: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Scored:
-    """Rows, their scores, their distances and whether the region contains them, (K) each."""
-
-    rows: NDArray[np.int64]
-    scores: NDArray[np.float32]
-    distances: NDArray[np.float32]
-    inside: NDArray[np.bool_]
-
-    def best_first(self) -> _Scored:
-        """By falling score, equal scores by row number."""
-        return self.taken(np.lexsort((self.rows, -self.scores)))
-
-    def taken(self, places: slice | NDArray[np.int64]) -> _Scored:
-        """What stands in these places."""
-        return _Scored(self.rows[places], self.scores[places], self.distances[places], self.inside[places])
-
-
-@dataclass(frozen=True, slots=True)
-class _Inside:
-    """The rows that the region contains; all of them, or those among the rows that were looked at."""
-
-    rows: NDArray[np.int64]
-    complete: bool
+_REFUSALS = (ValueError, UnknownProductError)
+"""What is wrong with a search, not with the searcher."""
 
 
 class Searcher:
@@ -112,7 +74,7 @@ class Searcher:
     def __init__(self, snapshot: Snapshot, channels: Channels) -> None:
         self.snapshot = snapshot
         self.channels = channels
-        self._census = Census.of(snapshot.points) if len(snapshot.points) <= CENSUS_UP_TO else None
+        self._answering = Answering(snapshot, channels)
         self.show()
         self._selections = Selections(snapshot.columns)
 
@@ -193,7 +155,8 @@ class Searcher:
             self.snapshot.manifest.geometry,
         )
         self.rows = rows or LiveRows(types, dim=geometry.dim, c=geometry.curvature, after=after)
-        scale = None if self._census is None else self._census.scale
+        census = self._answering.census
+        scale = None if census is None else census.scale
         self._live = LiveProducts(documents, types, scale, self.rows, after=after)
         self.channels.lexical.live = self.rows.words
 
@@ -210,9 +173,9 @@ class Searcher:
         Raises:
             UnknownProductError: there is no such product.
         """
-        view = self._view(NOTHING)
+        view = self._view(NOTHING, self._live.view)
         row = self._row(product_id, view)
-        return self._product(row, view), view.points(np.array([row]))[0]
+        return self._answering.product(row, view), view.points(np.array([row]))[0]
 
     def search(
         self,
@@ -239,12 +202,7 @@ class Searcher:
             FilterError, RefinementError: the refinement does not suit the catalogue's columns.
             ValueError: ``limit < 1``, ``offset < 0`` or ``limit + offset > MAX_DEPTH``.
         """
-        page = _page(limit, offset)
-        started = time.perf_counter()
-        view = self._view(refinement)
-        conjunctions = _conjunctions(query)
-        sought = _Sought(self.channels.region(conjunctions), mode, view, conjunctions)
-        return self._answer(sought, page, refinement, started=started)
+        return self._only(Search(query, mode, limit, offset, refinement))
 
     def similar(
         self, product_id: str, *, limit: int = 10, offset: int = 0, refinement: Refinement = NOTHING
@@ -258,13 +216,34 @@ class Searcher:
             FilterError, RefinementError: the refinement does not suit the catalogue's columns.
             ValueError: ``limit < 1``, ``offset < 0`` or ``limit + offset > MAX_DEPTH``.
         """
-        page = _page(limit, offset)
-        started = time.perf_counter()
-        view = self._view(refinement)
-        row = self._row(product_id, view)
-        point = view.points(np.array([row]))[0]
-        region = Region.around(point, np.zeros_like(point))
-        return self._answer(_Sought(region, "hyperboloid", view, without=row), page, refinement, started=started)
+        return self._only(Similar(product_id, limit, offset, refinement))
+
+    def search_many(self, asked: Sequence[Asked]) -> list[SearchResult | Exception]:
+        """The answers to several searches, all of the same products, in the order in which they were asked.
+
+        Each is what :meth:`search` or :meth:`similar` would answer alone, up to the last digits of distances; together
+        they cost less. Where those would raise an error for what was asked, that error takes the answer's place, and
+        the others are answered.
+        """
+        watch = Stopwatch()
+        live = self._live.view
+        answers: dict[int, SearchResult | Exception] = {}
+        sought: dict[int, Sought] = {}
+        for place, one in enumerate(asked):
+            try:
+                sought[place] = self._sought(one, live)
+            except _REFUSALS as error:
+                answers[place] = error
+        located: dict[int, Sought] = {}
+        for place, found in zip(sought, self._answering.located(list(sought.values())), strict=True):
+            if isinstance(found, Exception):
+                answers[place] = found
+            else:
+                located[place] = found
+        watch.lap("encode")
+        results = self._answering.answers(list(located.values()), watch)
+        answers.update(zip(located, results, strict=True))
+        return [answers[place] for place in range(len(asked))]
 
     def scores(self, query: str | Expression, product_ids: Iterable[str], *, mode: Mode = "hybrid") -> dict[str, float]:
         """Score of each of these products, higher is better; ids the snapshot does not have are left out.
@@ -274,21 +253,36 @@ class Searcher:
             ExpressionError: the query is an expression that no search can be made of.
         """
         conjunctions = _conjunctions(query)
-        view = self._view(NOTHING)
-        sought = _Sought(self.channels.region(conjunctions), mode, view, conjunctions)
+        view = self._view(NOTHING, self._live.view)
+        sought = Sought(self.channels.region(conjunctions), mode, view, slice(0), conjunctions=conjunctions)
         found = {
             product_id: view.live.row(product_id, self.snapshot.documents.row(product_id)) for product_id in product_ids
         }
         rows = {row: product_id for product_id, row in found.items() if row is not None}
-        scored = self._score(np.array(list(rows), dtype=np.int64), sought, self._lexical_scores(sought))
+        scored = self._answering.scored(np.array(list(rows), dtype=np.int64), sought)
         return {rows[int(row)]: float(score) for row, score in zip(scored.rows, scored.scores, strict=True)}
 
     def close(self) -> None:
         """Close the snapshot's files; nothing may be searched after."""
         self.snapshot.documents.close()
 
-    def _view(self, refinement: Refinement) -> View:
-        live = self._live.view
+    def _only(self, asked: Asked) -> SearchResult:
+        (answer,) = self.search_many((asked,))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def _sought(self, asked: Asked, live: LiveView) -> Sought:
+        """What is asked for, its texts not encoded yet."""
+        page, view = page_of(asked), self._view(asked.refinement, live)
+        if isinstance(asked, Search):
+            return Sought(NOWHERE, asked.mode, view, page, asked.refinement, _conjunctions(asked.query))
+        row = self._row(asked.product_id, view)
+        point = view.points(np.array([row]))[0]
+        region = Region.around(point, np.zeros_like(point))
+        return Sought(region, "hyperboloid", view, page, asked.refinement, without=row)
+
+    def _view(self, refinement: Refinement, live: LiveView) -> View:
         refinement.check(live.types)
         wanted = refinement.filter
         return View(self.snapshot.points, live, wanted, None if wanted is None else self._selections.select(wanted))
@@ -298,127 +292,6 @@ class Searcher:
         if row is None:
             raise UnknownProductError(f"there is no product {product_id!r}")
         return row
-
-    def _product(self, row: int, view: View) -> Product:
-        return self.snapshot.documents.product(row) if row < view.live.base else view.live.product(row)
-
-    def _answer(self, sought: _Sought, page: slice, refinement: Refinement, *, started: float) -> SearchResult:
-        encoded = time.perf_counter()
-        lexical = self._lexical_scores(sought)
-        rows = self._candidate_rows(sought, lexical, depth=page.stop)
-        found = time.perf_counter()
-        ranked = self._score(rows, sought, lexical).best_first()
-        inside = self._inside(ranked, sought)
-        if refinement.facets or refinement.sort:
-            matched = self._matched(inside, sought)
-            ranked = self._sorted(ranked, matched, sought, lexical, refinement.sort)
-        ordered = time.perf_counter()
-        hits = self._fetch(ranked.taken(page), sought.view)
-        parts = self._parts(matched, sought.view) if refinement.facets else ()
-        facets = tuple(facet(name, parts, size=refinement.facet_size) for name in refinement.facets)
-        fetched = time.perf_counter()
-        return SearchResult(
-            hits=hits,
-            total=Total(len(inside.rows), "eq" if inside.complete else "gte"),
-            facets=facets,
-            mode=sought.mode,
-            generality=sought.region.generality,
-            snapshot=self.snapshot_id,
-            model=self.model_version,
-            timings=Timings(
-                encode=encoded - started,
-                candidates=found - encoded,
-                rerank=ordered - found,
-                fetch=fetched - ordered,
-            ),
-        )
-
-    def _lexical_scores(self, sought: _Sought) -> LexicalScores | None:
-        if sought.mode == "hyperboloid":
-            return None
-        return self.channels.words(sought.conjunctions, sought.view)
-
-    def _candidate_rows(self, sought: _Sought, lexical: LexicalScores | None, *, depth: int) -> NDArray[np.int64]:
-        if lexical is not None and sought.mode == "lexical":
-            return best(lexical.order(), depth)
-        if lexical is not None:
-            return self.channels.either(sought.region, lexical, sought.view, depth=depth)
-        if sought.without is None:
-            return self.channels.near(sought.region, sought.view, depth=depth)
-        rows = self.channels.near(sought.region, sought.view, depth=depth + 1)
-        return np.asarray(rows[rows != sought.without])
-
-    def _score(self, rows: NDArray[np.int64], sought: _Sought, lexical: LexicalScores | None) -> _Scored:
-        distances, inside = self.channels.measure(sought.region, rows, sought.view)
-        if lexical is None:
-            scores = -distances
-        elif sought.mode == "lexical":
-            scores = lexical.scores[rows]
-        else:
-            words = lexical.scores[rows]
-            # Words are certain where boxes are learnt: what holds the excluded ones is excluded from both channels.
-            reach = np.float32(sought.region.exclusion(c=self.snapshot.manifest.geometry.curvature))
-            away = np.where(words < 0, reach, np.float32(0.0))
-            scores = self.snapshot.manifest.fusion.fuse(distances + away, words)
-        return _Scored(rows, scores, distances, inside)
-
-    def _inside(self, ranked: _Scored, sought: _Sought) -> _Inside:
-        region, view = sought.region, sought.view
-        if self._census is not None:
-            rows = self._census.rows(region)
-            if view.live.census is not None:
-                rows = np.concatenate((rows, view.live.census.rows(region) + view.live.base))
-            rows = view.among(rows)
-            return _Inside(rows[rows != sought.without] if sought.without is not None else rows, complete=True)
-        return _Inside(ranked.rows[ranked.inside], len(ranked.rows) + (sought.without is not None) >= view.size)
-
-    def _matched(self, inside: _Inside, sought: _Sought) -> NDArray[np.int64]:
-        """Rows that match, in the order of their numbers."""
-        if sought.mode == "hyperboloid":
-            return np.sort(inside.rows)
-        holding = self.channels.holding(sought.conjunctions, sought.view)
-        return holding if sought.mode == "lexical" else union(holding, inside.rows)
-
-    def _sorted(
-        self,
-        ranked: _Scored,
-        matched: NDArray[np.int64],
-        sought: _Sought,
-        lexical: LexicalScores | None,
-        sort: Sort | None,
-    ) -> _Scored:
-        if sort is None:
-            return ranked
-        if sort.column == DISTANCE:
-            sign = -1 if sort.descending else 1
-            return ranked.taken(np.lexsort((ranked.rows, sign * ranked.distances)))
-        rest = ranked.rows[~np.isin(ranked.rows, matched)]
-        every = self._score(union(ranked.rows, matched), sought, lexical)
-        in_order = np.concatenate((in_column_order(sort, self._parts(matched, sought.view)), rest))
-        return every.taken(np.searchsorted(every.rows, in_order))
-
-    def _parts(self, rows: NDArray[np.int64], view: View) -> tuple[Part, Part]:
-        """``rows`` (K), rising, by the tables that hold their columns."""
-        base = view.live.base
-        first_live = np.searchsorted(rows, base)
-        snapshot = Part(self.snapshot.columns, rows[:first_live], 0)
-        return snapshot, Part(view.live.columns, rows[first_live:] - base, base)
-
-    def _fetch(self, shown: _Scored, view: View) -> tuple[Hit, ...]:
-        columns = (shown.rows, shown.scores, shown.distances, shown.inside)
-        return tuple(
-            Hit(self._product(row, view), score=score, distance=distance, contained=inside)
-            for row, score, distance, inside in zip(*(column.tolist() for column in columns), strict=True)
-        )
-
-
-def _page(limit: int, offset: int) -> slice:
-    if limit < 1 or offset < 0 or limit + offset > MAX_DEPTH:
-        raise ValueError(
-            f"limit is {limit} and offset {offset}: limit must be at least 1, offset at least 0, and "
-            f"their sum at most {MAX_DEPTH:,}"
-        )
-    return slice(offset, offset + limit)
 
 
 def _conjunctions(query: str | Expression) -> tuple[Conjunction, ...]:

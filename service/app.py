@@ -14,9 +14,10 @@ from index.device import Device
 from index.search import Searcher
 from service import errors
 from service.access import AccessMiddleware
+from service.answers import Answers
 from service.live import LiveSearcher
 from service.metrics import Metrics
-from service.routes import console, explain, health, metrics, products, search, snapshots
+from service.routes import batch, console, explain, health, metrics, products, search, snapshots
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -55,9 +56,12 @@ def create_app(
         open_searcher=open_searcher or partial(Searcher.open, device=Device.parse(settings.device)),
     )
 
+    answers = Answers(live, threads=settings.threads, cache_hits=settings.cache_hits, metrics=measured)
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with live.running():
+        # who takes requests that another worker could have taken must be ready for them
+        async with live.running(warm=settings.workers > 1):
             yield
 
     app = _Saddle(
@@ -75,7 +79,8 @@ def create_app(
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    app.include_router(search.routes(live, measured))
+    app.include_router(search.routes(answers, measured))
+    app.include_router(batch.routes(answers, measured))
     app.include_router(explain.routes(live))
     app.include_router(products.routes(live))
     app.include_router(snapshots.routes(live, settings.index))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from fastapi import FastAPI, Request
+    from starlette.responses import Response
 
     from index.places import Place
 
@@ -97,6 +98,14 @@ def install(app: FastAPI) -> None:
     # A middleware of its own and not Starlette's outermost handler, which would answer outside the access
     # middleware, without a request id, and raise the error again.
     app.add_middleware(ExceptionMiddleware, handlers={Exception: _unexpected})
+
+
+async def response_to(request: Request, error: Exception) -> Response:
+    """What ``error`` is answered with if it is raised while ``request`` is answered."""
+    handlers = request.app.exception_handlers
+    handler = next((handlers[kind] for kind in type(error).__mro__ if kind in handlers), _unexpected)
+    response: Response = await handler(request, error)
+    return response
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:

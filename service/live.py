@@ -29,6 +29,7 @@ from index.changes import Changes
 from index.journal import JOURNAL, Journal
 from index.root import current, place_of, point_at
 from index.search import Searcher
+from service.cache import Version
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -111,8 +112,13 @@ class LiveSearcher:
         self._absence = ""
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Follow ``CURRENT`` while the context lasts, then let searches finish and close the snapshot."""
+    async def running(self, *, warm: bool = False) -> AsyncIterator[None]:
+        """Follow ``CURRENT`` while the context lasts, then let searches finish and close the snapshot.
+
+        With ``warm`` the context begins when the snapshot that is current by then was opened, if there is one.
+        """
+        if warm:
+            await asyncio.to_thread(self.reload)
         stopping = threading.Event()
         tasks = ((self.reload, self._reload_seconds), (self._look_at_journal, min(POLL_SECONDS, self._reload_seconds)))
         followers = [threading.Thread(target=_repeat, args=(*task, stopping), name="follower") for task in tasks]
@@ -141,7 +147,17 @@ class LiveSearcher:
             with self.lease() as searcher:
                 return question(searcher)
 
-        return await asyncio.get_running_loop().run_in_executor(self._pool, leased)
+        return await self.run(leased)
+
+    def run(self, work: Callable[[], _Answer]) -> asyncio.Future[_Answer]:
+        """Do ``work`` on one of the threads that search."""
+        return asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    @property
+    def version(self) -> Version | None:
+        """What a search that begins now sees, or less; None if no snapshot is loaded yet."""
+        held = self._held
+        return None if held is None else Version(held.searcher.snapshot_id, held.searcher.shown)
 
     async def change(self, action: Callable[[Changes], _Answer]) -> _Answer:
         """What ``action`` makes of the changes, off the event loop; when it returns, searches see what it did.

@@ -32,6 +32,7 @@ _REQUEST_BUCKETS = (
     10.0,
 )
 _STAGE_BUCKETS = (0.0005, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+_BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 # A label per method that a caller makes up would never stop growing.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -65,6 +66,13 @@ class Metrics:
             buckets=_STAGE_BUCKETS,
             registry=registry,
         )
+        self._batches = Histogram(
+            "saddle_batch_queries", "Queries computed together.", buckets=_BATCH_BUCKETS, registry=registry
+        )
+        self._queued = Gauge("saddle_queue_depth", "Searches that wait to be computed.", registry=registry)
+        self._lookups = Counter(
+            "saddle_cache_lookups_total", "Searches looked for in the cache.", ("result",), registry=registry
+        )
         self._snapshot = Gauge(
             "saddle_snapshot_info",
             "1 for the snapshot that serves.",
@@ -91,8 +99,24 @@ class Metrics:
 
     def stages(self, timings: Timings) -> None:
         """Record how long each stage of one search took."""
-        for stage in ("encode", "candidates", "rerank", "fetch"):
-            self._stage_seconds.labels(stage).observe(getattr(timings, stage))
+        for stage in ("encode", "candidates", "rerank", "fuse", "fetch"):
+            self.stage(stage, getattr(timings, stage))
+
+    def stage(self, name: str, seconds: float) -> None:
+        """Record how long a stage took that is no part of the searcher's ``Timings``."""
+        self._stage_seconds.labels(name).observe(seconds)
+
+    def batch(self, size: int) -> None:
+        """Record how many queries were computed together."""
+        self._batches.observe(size)
+
+    def queue(self, depth: int) -> None:
+        """Record how many searches of this process wait."""
+        self._queued.set(depth)
+
+    def cache(self, hit: bool) -> None:
+        """Count a look into the cache."""
+        self._lookups.labels("hit" if hit else "miss").inc()
 
     def snapshot_loaded(self, *, snapshot: str, model: str, products: int) -> None:
         """Record which snapshot serves from now on."""

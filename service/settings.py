@@ -25,8 +25,13 @@ class Settings(BaseSettings):
     """Let ``host`` be reachable from other machines. Callers are not asked who they are: use a gateway."""
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 8080
-    threads: Annotated[int, Field(ge=1, le=256)] = min(8, os.cpu_count() or 1)
-    """How many searches run at once; the others wait."""
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    """Processes that answer on the one port; they share the snapshot's files in memory."""
+    # Reads workers, so that field stands before it.
+    threads: Annotated[int, Field(ge=1, le=256, default_factory=lambda given: _threads(given.get("workers", 1)))]
+    """How many batches of searches each worker computes at once; by default, all together one for each core."""
+    cache_hits: Annotated[int, Field(ge=0, le=10_000_000)] = 10_000
+    """How many hits each worker keeps to answer the same searches again, about 2 kB each; 0 for none."""
     device: str = "cpu"
     """Where points lie and encoders run: ``cpu``, ``cuda`` or ``cuda:N``; see :meth:`index.device.Device.parse`."""
     reload_seconds: Annotated[float, Field(gt=0)] = 2.0
@@ -53,6 +58,10 @@ class Settings(BaseSettings):
             "set SADDLE_ALLOW_PUBLIC=true and put the service behind your gateway",
             {"host": repr(host)},
         )
+
+
+def _threads(workers: int) -> int:
+    return max(1, min(8, len(os.sched_getaffinity(0)) // workers))
 
 
 def _is_loopback(host: str) -> bool:

@@ -10,6 +10,7 @@ import httpx
 import numpy as np
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from index.asked import Asked, Search
 from index.documents import UnknownProductError
 from index.facets import Facet
 from index.live_rows import LiveRows
@@ -53,7 +54,7 @@ TYPES: dict[str, ColumnType] = {
     "kit": "boolean",
     "colour": "text",
 }
-FAKE_TIMINGS = Timings(encode=0.0007, candidates=0.002, rerank=0.0004, fetch=0.0001)
+FAKE_TIMINGS = Timings(encode=0.0007, candidates=0.002, rerank=0.0004, fuse=0.0002, fetch=0.0001)
 
 
 class FakeSearcher:
@@ -73,6 +74,7 @@ class FakeSearcher:
         self.show()
         self.asked: list[tuple[str | Expression, Mode]] = []
         self.refinements: list[Refinement] = []
+        self.batches: list[int] = []
         self.entered = threading.Event()
         self.gate = threading.Event()
         self.gate.set()
@@ -98,6 +100,21 @@ class FakeSearcher:
             raise RuntimeError("secret details")
         return self._page(mode, limit, offset, refinement)
 
+    def search_many(self, asked: Sequence[Asked]) -> list[SearchResult | Exception]:
+        """One after the other; ``explode`` takes all the others with it."""
+        self.batches.append(len(asked))
+        found: list[SearchResult | Exception] = []
+        for one in asked:
+            options = {"limit": one.limit, "offset": one.offset, "refinement": one.refinement}
+            try:
+                if isinstance(one, Search):
+                    found.append(self.search(one.query, mode=one.mode, **options))
+                else:
+                    found.append(self.similar(one.product_id, **options))
+            except (ValueError, UnknownProductError) as error:
+                found.append(error)
+        return found
+
     def similar(
         self, product_id: str, *, limit: int = 10, offset: int = 0, refinement: Refinement = NOTHING
     ) -> SearchResult:
@@ -121,6 +138,7 @@ class FakeSearcher:
             snapshot=self.snapshot_id,
             model=self.model_version,
             timings=FAKE_TIMINGS,
+            measured=len(hits),
         )
 
     def find(self, product_id: str) -> tuple[Product, NDArray[np.float32]]:
@@ -190,6 +208,9 @@ class Client:
     def post(self, url: str, **options: Any) -> httpx.Response:
         return self.request("POST", url, **options)
 
+    def put(self, url: str, **options: Any) -> httpx.Response:
+        return self.request("PUT", url, **options)
+
 
 @contextmanager
 def serving(
@@ -197,10 +218,11 @@ def serving(
     *,
     registry: CollectorRegistry | None = None,
     open_searcher: Callable[[Path], Any] = FakeSearcher,
+    **options: Any,
 ) -> Iterator[Client]:
     """The application over ``root``, its lifespan running, behind a client; an unanswered error is raised."""
     app = create_app(
-        Settings(index=root, reload_seconds=0.02, threads=2), registry=registry, open_searcher=open_searcher
+        Settings(index=root, reload_seconds=0.02, threads=2, **options), registry=registry, open_searcher=open_searcher
     )
     transport = httpx.ASGITransport(app=app)
     with (

@@ -10,7 +10,7 @@ import numpy as np
 from index.algebra import Region
 from index.calibration import DEPTH, Calibration
 from index.candidates import CandidateIndex
-from index.channels import Channels
+from index.channels import Channels, Wanted
 from index.exact import heights, scan
 from index.filters import Missing
 from index.live import nothing
@@ -52,7 +52,7 @@ def filtered(
         for centre, limit in zip(regions.centres, regions.limits, strict=True):
             region = Region.around(centre, limit)
             started = time.perf_counter()
-            rows = channels.near(region, view, depth=DEPTH)
+            (rows,) = channels.near([Wanted(region, view, DEPTH)])
             found = rerank(points, rows, region, c=geometry.curvature, gamma=geometry.gamma).head(DEPTH)
             seconds.append(time.perf_counter() - started)
             truth = scan(

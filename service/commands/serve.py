@@ -27,7 +27,10 @@ def serve(
     ] = None,
     host: Annotated[str | None, typer.Option(help="Address to bind.", show_default="127.0.0.1")] = None,
     port: Annotated[int | None, typer.Option(help="Port to bind.", min=1, max=65535, show_default="8080")] = None,
-    threads: Annotated[int | None, typer.Option(help="Searches that run at once.", min=1)] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that answer on the port.", min=1, show_default="1")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(help="Batches of searches each computes at once.", min=1)] = None,
     device: Annotated[
         str | None,
         typer.Option(help="Where points lie and encoders run: cpu, cuda or cuda:N.", show_default="cpu"),
@@ -42,6 +45,7 @@ def serve(
 
     Examples:
       saddle serve --index var/index
+      saddle serve --index var/index --workers 4
       saddle serve --index var/index --device cuda
       SADDLE_INDEX=var/index SADDLE_PORT=9000 saddle serve
     """
@@ -49,6 +53,7 @@ def serve(
         "index": index,
         "host": host,
         "port": port,
+        "workers": workers,
         "threads": threads,
         "device": device,
         "log_level": log_level,
@@ -60,6 +65,21 @@ def _run(settings: Settings) -> None:
     # before NumPy is imported: its threads wait for more work on a core that another search could have
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+    from service.logs import configure
+
+    configure(settings.log_level)
+    with _listen(settings.host, settings.port) as listening:
+        if settings.workers == 1:
+            answer(settings, listening)
+            return
+
+        from service.workers import Workers
+
+        Workers(answer, settings, listening).run()
+
+
+def answer(settings: Settings, listening: socket.socket) -> None:
+    """Answer requests in this process until SIGTERM or Ctrl-C."""
     import uvicorn
 
     from service.app import create_app
@@ -67,20 +87,18 @@ def _run(settings: Settings) -> None:
 
     configure(settings.log_level)
     sys.setswitchinterval(_SWITCH_SECONDS)
-    listening = _listen(settings.host, settings.port)
-    with listening:
-        config = uvicorn.Config(
-            create_app(settings),
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=settings.shutdown_seconds,
-        )
-        try:
-            uvicorn.Server(config).run(sockets=[listening])
-        except KeyboardInterrupt:
-            # uvicorn raises it again once everything is closed; Ctrl-C is how one stops a service
-            return
+    config = uvicorn.Config(
+        create_app(settings),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=settings.shutdown_seconds,
+    )
+    try:
+        uvicorn.Server(config).run(sockets=[listening])
+    except KeyboardInterrupt:
+        # uvicorn raises it again once everything is closed; Ctrl-C is how one stops a service
+        return
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Request
+import orjson
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 
-from index.expression import Expression
-from index.facets import Facet
+from index.asked import Asked, Search, Similar
 from index.filters import FilterError
 from index.refinement import Refinement, RefinementError, Sort
-from index.search import Searcher, SearchResult
-from model.catalog import Product
 from model.runtime import EmptyTextError
+from service.answers import Answers
+from service.encoding import search_document
 from service.errors import InvalidInputError, responses
-from service.live import LiveSearcher
 from service.metrics import Metrics
 from service.schemas import SearchParams, SearchRequest, SimilarParams, SimilarRequest
-from service.schemas_answer import FacetBody, FacetCount, HitBody, ProductBody, SearchResponse, TotalBody
+from service.schemas_answer import SearchResponse
 
 _GET_PROBLEMS = responses(422, 500, 503)
 _POST_PROBLEMS = responses(413, 415, 422, 500, 503)
@@ -35,8 +33,8 @@ async def json_only(request: Request) -> None:
         )
 
 
-def routes(live: LiveSearcher, metrics: Metrics) -> APIRouter:
-    """The search routes, answered by ``live``."""
+def routes(answers: Answers, metrics: Metrics) -> APIRouter:
+    """The search routes, answered by ``answers``."""
     router = APIRouter(tags=["search"])
 
     @router.post(
@@ -44,67 +42,65 @@ def routes(live: LiveSearcher, metrics: Metrics) -> APIRouter:
         summary="Search products",
         responses=_POST_PROBLEMS,
         dependencies=[Depends(json_only)],
-        response_model_exclude_unset=True,
+        response_model=SearchResponse,
         operation_id="search",
     )
-    async def post_search(body: SearchRequest, request: Request) -> SearchResponse:
+    async def post_search(body: SearchRequest, request: Request) -> Response:
         """Find the products in and around the query's hyperboloid, best first."""
-        return await answer(_search(body.query, body), "query", body.fields, request)
+        return await answer(search_of(body), "query", body.fields, request)
 
     @router.get(
         "/v1/search",
         summary="Search products, by URL",
         responses=_GET_PROBLEMS,
-        response_model_exclude_unset=True,
+        response_model=SearchResponse,
         operation_id="search_by_url",
     )
-    async def get_search(params: Annotated[SearchParams, Query()], request: Request) -> SearchResponse:
+    async def get_search(params: Annotated[SearchParams, Query()], request: Request) -> Response:
         """The same search as a link: `/v1/search?q=cordless+drill`."""
-        return await answer(_search(params.q, params), "q", params.fields, request)
+        return await answer(search_of(params), "q", params.fields, request)
 
     @router.post(
         "/v1/similar",
         summary="Find similar products",
         responses={**_POST_PROBLEMS, **_UNKNOWN},
         dependencies=[Depends(json_only)],
-        response_model_exclude_unset=True,
+        response_model=SearchResponse,
         operation_id="similar",
     )
-    async def post_similar(body: SimilarRequest, request: Request) -> SearchResponse:
+    async def post_similar(body: SimilarRequest, request: Request) -> Response:
         """Find the products nearest to one of the catalogue, nearest first."""
-        return await answer(_similar(body), "product_id", body.fields, request)
+        return await answer(_similar_of(body), "product_id", body.fields, request)
 
     @router.get(
         "/v1/similar",
         summary="Find similar products, by URL",
         responses={**_GET_PROBLEMS, **_UNKNOWN},
-        response_model_exclude_unset=True,
+        response_model=SearchResponse,
         operation_id="similar_by_url",
     )
-    async def get_similar(params: Annotated[SimilarParams, Query()], request: Request) -> SearchResponse:
+    async def get_similar(params: Annotated[SimilarParams, Query()], request: Request) -> Response:
         """The same as a link: `/v1/similar?product_id=p17`."""
-        return await answer(_similar(params), "product_id", params.fields, request)
+        return await answer(_similar_of(params), "product_id", params.fields, request)
 
-    async def answer(
-        question: Callable[[Searcher], SearchResult], field: str, fields: list[str] | None, request: Request
-    ) -> SearchResponse:
+    async def answer(asked: Asked, field: str, fields: list[str] | None, request: Request) -> Response:
         started = time.perf_counter()
         try:
-            result = await live.ask(question)
-        except EmptyTextError as error:
-            raise InvalidInputError(field, str(error)) from error
-        except FilterError as error:
-            raise InvalidInputError("filter", error.message, place=error.place) from error
-        except RefinementError as error:
-            raise InvalidInputError(error.part, error.message) from error
-        metrics.stages(result.timings)
-        took_ms = round((time.perf_counter() - started) * 1e3, 3)
-        return _body(result, fields, took_ms=took_ms, request_id=request.state.request_id)
+            result = await answers.answer(asked)
+        except ValueError as error:
+            raise in_terms_of(field, error) from error
+        found = time.perf_counter()
+        took_ms = round((found - started) * 1e3, 3)
+        document = search_document(result, fields, took_ms=took_ms, request_id=request.state.request_id)
+        response = Response(orjson.dumps(document), media_type="application/json")
+        metrics.stage("serialise", time.perf_counter() - found)
+        return response
 
     return router
 
 
-def _search(query: str | Expression, asked: SearchRequest | SearchParams) -> Callable[[Searcher], SearchResult]:
+def search_of(asked: SearchRequest | SearchParams) -> Search:
+    """What is asked for."""
     refinement = Refinement(
         filter=asked.filter,
         sort=None if asked.sort is None else Sort.parse(asked.sort),
@@ -112,57 +108,21 @@ def _search(query: str | Expression, asked: SearchRequest | SearchParams) -> Cal
         facet_size=asked.facet_size,
         fields=None if asked.fields is None else tuple(asked.fields),
     )
-    return lambda searcher: searcher.search(
-        query, mode=asked.mode, limit=asked.limit, offset=asked.offset, refinement=refinement
-    )
+    query = asked.query if isinstance(asked, SearchRequest) else asked.q
+    return Search(query, asked.mode, asked.limit, asked.offset, refinement)
 
 
-def _similar(asked: SimilarRequest | SimilarParams) -> Callable[[Searcher], SearchResult]:
+def in_terms_of(field: str, error: ValueError) -> ValueError:
+    """What is wrong with a search as the caller wrote it, the query or product being in ``field``."""
+    if isinstance(error, EmptyTextError):
+        return InvalidInputError(field, str(error))
+    if isinstance(error, FilterError):
+        return InvalidInputError("filter", error.message, place=error.place)
+    if isinstance(error, RefinementError):
+        return InvalidInputError(error.part, error.message)
+    return error
+
+
+def _similar_of(asked: SimilarRequest | SimilarParams) -> Similar:
     refinement = Refinement(filter=asked.filter, fields=None if asked.fields is None else tuple(asked.fields))
-    return lambda searcher: searcher.similar(
-        asked.product_id, limit=asked.limit, offset=asked.offset, refinement=refinement
-    )
-
-
-def _body(result: SearchResult, fields: list[str] | None, *, took_ms: float, request_id: str) -> SearchResponse:
-    return SearchResponse(
-        hits=[
-            HitBody(
-                product_id=hit.product.product_id,
-                score=hit.score,
-                distance=hit.distance,
-                contained=hit.contained,
-                product=_product(hit.product, fields),
-            )
-            for hit in result.hits
-        ],
-        total=TotalBody(value=result.total.value, relation=result.total.relation),
-        facets={found.column: _facet(found) for found in result.facets},
-        mode=result.mode,
-        generality=result.generality,
-        took_ms=took_ms,
-        snapshot=result.snapshot,
-        model=result.model,
-        request_id=request_id,
-    )
-
-
-def _product(product: Product, fields: list[str] | None) -> ProductBody:
-    """The whole product, or its id and those of the ``fields`` that it has: only what is set is sent."""
-    if fields is None:
-        return ProductBody.model_validate(product)
-    kept: dict[str, Any] = {name: getattr(product, name) for name in fields if name in ProductBody.model_fields}
-    attributes = {name: value for name, value in product.attributes.items() if name in fields}
-    if attributes:
-        kept["attributes"] = attributes
-    return ProductBody(**{**kept, "product_id": product.product_id})
-
-
-def _facet(found: Facet) -> FacetBody:
-    return FacetBody(
-        counts=[FacetCount(value=value, count=count) for value, count in found.counts],
-        values=found.values,
-        missing=found.missing,
-        least=found.least,
-        greatest=found.greatest,
-    )
+    return Similar(asked.product_id, asked.limit, asked.offset, refinement)

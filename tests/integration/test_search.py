@@ -99,7 +99,7 @@ def test_the_total_is_exact_however_short_the_page(searcher):
 
 
 def test_without_a_census_the_total_of_candidates_is_a_lower_bound(place, monkeypatch):
-    monkeypatch.setattr("index.search.CENSUS_UP_TO", 899)
+    monkeypatch.setattr("index.answering.CENSUS_UP_TO", 899)
     searcher = Searcher.open(place)
     try:
         everything = searcher.search("brass", mode="hyperboloid", limit=900).total

@@ -107,7 +107,7 @@ def test_hybrid_hits_are_ordered_by_the_fusion_of_both_channels(searcher):
 
 
 def test_hybrid_finds_what_only_one_channel_finds(searcher, monkeypatch):
-    monkeypatch.setattr(Channels, "near", lambda *_args, **_options: np.array([1, 2]))
+    monkeypatch.setattr(Channels, "near", lambda *_args, **_options: [np.array([1, 2])])
     found = set(ids(searcher.search("ladder", limit=EVERYTHING)))
     assert found == hold("ladder") | {"p1", "p2"}
 

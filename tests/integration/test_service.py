@@ -313,7 +313,7 @@ def test_metrics_count_requests_by_route_and_searches_by_stage(tmp_path, registr
     with serving(tmp_path, registry=registry) as client:
         wait_until_ready(client)
         client.post("/v1/search", json={"query": "drill"})
-        client.post("/v1/search", json={"query": "drill"})
+        client.post("/v1/search", json={"query": "saw"})
         client.get("/v1/search", params={"q": ""})
         client.get("/v1/search", params={"q": "explode"})
         client.get("/some/path/17")

@@ -9,7 +9,7 @@ from fakes import hierarchical_points
 from index.algebra import Region
 from index.calibration import Calibration
 from index.candidates import CandidateIndex
-from index.channels import Channels
+from index.channels import Channels, Wanted
 from index.exact import scan
 from index.filters import Missing
 from index.live import nothing
@@ -35,9 +35,9 @@ class Watched:
         self._index = index
         self.asked = []
 
-    def search(self, boxes, count, *, effort):
+    def search_many(self, regions, count, *, effort):
         self.asked.append(count)
-        return self._index.search(boxes, count, effort=effort)
+        return self._index.search_many(regions, count, effort=effort)
 
 
 @pytest.fixture(params=["flat", "cells"])
@@ -57,11 +57,16 @@ def passing(share):
     return np.random.default_rng(1).random(len(POINTS)) < share
 
 
+def near(channels, region, view, *, depth):
+    (rows,) = channels.near([Wanted(region, view, depth)])
+    return rows
+
+
 def recall(channels, mask, *, depth=100):
     found = []
     for centre, limit in zip(REGIONS.centres, REGIONS.limits, strict=True):
         region = Region.around(centre, limit)
-        rows = channels.near(region, view(mask), depth=depth)
+        rows = near(channels, region, view(mask), depth=depth)
         assert mask[rows].all()
         assert len(rows) >= min(depth, np.count_nonzero(mask))
         best = rerank(POINTS, rows, region, c=1.0, gamma=0.8).head(depth).rows
@@ -77,11 +82,11 @@ def test_the_top_of_what_passes_a_filter_is_found_however_few_pass(channels, sha
 
 def test_where_many_pass_more_candidates_are_fetched_and_where_few_do_they_are_scanned(channels):
     region = Region.around(REGIONS.centres[0], REGIONS.limits[0])
-    channels.near(region, view(passing(0.5)), depth=10)
+    near(channels, region, view(passing(0.5)), depth=10)
     count = channels.settings.count
     assert channels.candidates.asked[0] == pytest.approx(2 * count, rel=0.05)
     channels.candidates.asked.clear()
-    channels.near(region, view(passing(0.01)), depth=10)
+    near(channels, region, view(passing(0.01)), depth=10)
     assert not channels.candidates.asked
 
 
@@ -89,7 +94,7 @@ def test_a_filter_that_passes_what_lies_far_away_gets_its_rows_all_the_same(chan
     region = Region.around(REGIONS.centres[0], REGIONS.limits[0])
     farthest = np.zeros(len(POINTS), dtype=np.bool_)
     farthest[scan(POINTS, region, c=1.0, gamma=0.8, count=len(POINTS)).rows[-9000:]] = True
-    rows = channels.near(region, view(farthest), depth=100)
+    rows = near(channels, region, view(farthest), depth=100)
     assert farthest[rows].all()
     best = rerank(POINTS, rows, region, c=1.0, gamma=0.8).head(100).rows
     truth = scan(POINTS, region, c=1.0, gamma=0.8, count=100, mask=farthest).rows
@@ -98,4 +103,4 @@ def test_a_filter_that_passes_what_lies_far_away_gets_its_rows_all_the_same(chan
 
 def test_nothing_passes_and_nothing_is_found(channels):
     region = Region.around(REGIONS.centres[0], REGIONS.limits[0])
-    assert len(channels.near(region, view(np.zeros(len(POINTS), dtype=np.bool_)), depth=10)) == 0
+    assert len(near(channels, region, view(np.zeros(len(POINTS), dtype=np.bool_)), depth=10)) == 0

@@ -33,7 +33,7 @@ def test_methods_that_callers_make_up_share_one_label():
 def test_every_stage_of_a_search_is_timed_from_half_a_millisecond():
     registry = CollectorRegistry()
     Metrics(registry).stages(FAKE_TIMINGS)
-    for stage in ("encode", "candidates", "rerank", "fetch"):
+    for stage in ("encode", "candidates", "rerank", "fuse", "fetch"):
         seconds = registry.get_sample_value("saddle_search_stage_seconds_sum", {"stage": stage})
         assert seconds == getattr(FAKE_TIMINGS, stage)
     first = {"stage": "rerank", "le": "0.0005"}

@@ -1,0 +1,54 @@
+"""What a searcher can be asked: the searches that may be answered together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from index.refinement import NOTHING, Refinement
+
+if TYPE_CHECKING:
+    from index.expression import Expression
+    from index.results import Mode
+
+MAX_DEPTH = 10_000
+"""The deepest a page may reach: ``offset + limit``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """The ``limit`` products after the first ``offset`` that answer ``query``; a text is taken literally."""
+
+    query: str | Expression
+    mode: Mode = "hybrid"
+    limit: int = 10
+    offset: int = 0
+    refinement: Refinement = NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Similar:
+    """The ``limit`` products after the first ``offset`` that are nearest to ``product_id``, itself left out."""
+
+    product_id: str
+    limit: int = 10
+    offset: int = 0
+    refinement: Refinement = NOTHING
+
+
+Asked = Search | Similar
+
+
+def page_of(asked: Asked) -> slice:
+    """Which of all hits are asked for.
+
+    Raises:
+        ValueError: ``limit < 1``, ``offset < 0`` or ``limit + offset > MAX_DEPTH``.
+    """
+    limit, offset = asked.limit, asked.offset
+    if limit < 1 or offset < 0 or limit + offset > MAX_DEPTH:
+        raise ValueError(
+            f"limit is {limit} and offset {offset}: limit must be at least 1, offset at least 0, and "
+            f"their sum at most {MAX_DEPTH:,}"
+        )
+    return slice(offset, offset + limit)

@@ -1,0 +1,67 @@
+"""One search on its way: what it is after, and what was found so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from index.algebra import Region
+from index.refinement import NOTHING, Refinement
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from index.expression import Conjunction
+    from index.results import Mode
+    from index.view import View
+
+NOWHERE = Region(())
+"""The region of a search whose texts are not encoded yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """What a search is after, and among which rows; the row ``without`` is none of them."""
+
+    region: Region
+    mode: Mode
+    view: View
+    page: slice
+    refinement: Refinement = NOTHING
+    conjunctions: tuple[Conjunction, ...] = ()
+    without: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Rows, their scores, their distances and whether the region contains them, (K) each."""
+
+    rows: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    distances: NDArray[np.float32]
+    inside: NDArray[np.bool_]
+
+    def best(self, count: int) -> Scored:
+        """The ``count`` highest scores, or all if there are fewer, by falling score, equal scores by row number."""
+        if count < len(self.rows):
+            # with every row that scores as the last of them does: the row number says which of those are in
+            enough = np.flatnonzero(self.scores >= np.partition(self.scores, -count)[-count])
+            return self.taken(enough)._best_first().taken(slice(count))
+        return self._best_first()
+
+    def taken(self, places: slice | NDArray[np.int64]) -> Scored:
+        """What stands in these places."""
+        return Scored(self.rows[places], self.scores[places], self.distances[places], self.inside[places])
+
+    def _best_first(self) -> Scored:
+        return self.taken(np.lexsort((self.rows, -self.scores)))
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """The rows that the region contains, in no order; all of them, or those among the rows that were looked at."""
+
+    rows: NDArray[np.int64]
+    complete: bool

@@ -1,0 +1,67 @@
+"""Where searches are answered: from the cache, or in batches by the live searcher."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from service.batching import Batcher
+from service.cache import AnswerCache
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from index.asked import Asked
+    from index.results import SearchResult
+    from service.live import LiveSearcher
+    from service.metrics import Metrics
+
+
+class Answers:
+    """Answers searches through ``live``; to be used from one event loop.
+
+    Args:
+        live: answers what is not kept.
+        threads: how many batches are computed at once.
+        cache_hits: how many hits to keep for those who ask the same again; 0 for none.
+        metrics: where stages, batches and the cache are recorded.
+    """
+
+    def __init__(self, live: LiveSearcher, *, threads: int, cache_hits: int, metrics: Metrics) -> None:
+        self._live = live
+        self._metrics = metrics
+        self._cache = AnswerCache(cache_hits)
+        self._batcher: Batcher[Asked, SearchResult] = Batcher(
+            self._computed, run=live.run, rooms=threads, metrics=metrics
+        )
+
+    @property
+    def waiting(self) -> int:
+        """How many searches wait to be computed."""
+        return self._batcher.depth
+
+    async def answer(self, asked: Asked) -> SearchResult:
+        """The answer to ``asked``, with all changes in it that were acknowledged by now.
+
+        Raises:
+            NotReadyError: no snapshot is loaded yet.
+            DeadlineExceededError: the request's deadline passed before it was begun.
+            ValueError, UnknownProductError: as :meth:`index.search.Searcher.search` and ``similar`` do.
+        """
+        # before the search begins, so that it sees what this version has, or more
+        version = None if self._cache.off else self._live.version
+        if version is not None:
+            kept = self._cache.get(version, asked)
+            self._metrics.cache(kept is not None)
+            if kept is not None:
+                return kept
+        answer, waited = await self._batcher.answer(asked)
+        self._metrics.stage("queue", waited)
+        self._metrics.stages(answer.timings)
+        # by another snapshot if it was taken up meanwhile
+        if version is not None and answer.snapshot == version.snapshot:
+            self._cache.put(version, asked, answer)
+        return answer
+
+    def _computed(self, asked: Sequence[Asked]) -> Sequence[SearchResult | Exception]:
+        with self._live.lease() as searcher:
+            return searcher.search_many(asked)
