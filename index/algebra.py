@@ -99,8 +99,7 @@ class Box:
         """Which of ``rows`` (K) of ``points`` (N, d) lie inside, faces included, and in nothing excluded (K)."""
         if self.empty:
             return np.zeros(len(rows), dtype=np.bool_)
-        # the narrowest axes first: they rule out most
-        inside = within(points, rows, self.lo, self.hi, np.argsort(self.hi - self.lo))
+        inside = within(points, rows, self.lo, self.hi)
         for box in self.excluded:
             inside &= ~box.inside(points, rows)
         return inside
@@ -139,13 +138,11 @@ class Region:
     @classmethod
     def of(cls, conjunctions: Sequence[Conjunction], hyperboloids: Mapping[str, Hyperboloid]) -> Self:
         """The region of a normal form, given the hyperboloid of each of its texts."""
-        single = {text: Box.around(*found) for text, found in hyperboloids.items()}
-        return cls(
-            tuple(
-                Box.between([single[text] for text in part.positive], [single[text] for text in part.negative])
-                for part in conjunctions
-            )
-        )
+
+        def single(texts: Sequence[str]) -> list[Box]:
+            return [Box.around(*hyperboloids[text]) for text in texts]
+
+        return cls(tuple(Box.between(single(part.positive), single(part.negative)) for part in conjunctions))
 
     @cached_property
     def generality(self) -> float | None:

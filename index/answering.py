@@ -164,7 +164,7 @@ class Answering:
         base = view.live.base
         live = scored.rows >= base
         rows = self.census.rows(region, Known(scored.rows[~live], scored.inside[~live]))
-        if view.live.census is not None:
+        if view.live.count and view.live.census is not None:
             known = Known(scored.rows[live] - base, scored.inside[live])
             rows = np.concatenate((rows, view.live.census.rows(region, known) + base))
         rows = view.among(rows)

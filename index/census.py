@@ -44,7 +44,8 @@ class Scale:
 
     def step(self, x: NDArray[np.float32]) -> NDArray[np.uint8]:
         """The step of each coordinate of ``x`` (..., d); every operation keeps the order of coordinates."""
-        return np.asarray(np.clip((x - self.least) * self.rate, 0, _LEVELS - 1), dtype=np.uint8)
+        steps = np.minimum(np.maximum((x - self.least) * self.rate, 0), _LEVELS - 1)
+        return np.asarray(steps, dtype=np.uint8)
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,6 @@ _SCHEMA = pa.schema(
         pa.field("attributes", pa.string(), nullable=False),  # a JSON object
     ]
 )
-_NAMES = tuple(_SCHEMA.names)
 
 
 class UnknownProductError(LookupError):
@@ -99,8 +98,8 @@ class Documents:
     def product(self, row: int) -> Product:
         """The product in ``row``."""
         columns, offset = self._locate(row)
-        values = {name: read(offset) for name, read in zip(_NAMES, columns, strict=True)}
-        return Product(**{**values, "attributes": orjson.loads(values["attributes"])})
+        product_id, title, description, brand, path, price, image, attributes = [read(offset) for read in columns]
+        return Product(product_id, title, description, brand, path, price, image, orjson.loads(attributes))
 
     def row(self, product_id: str) -> int | None:
         """The row of a product, or None if the snapshot has no such product."""

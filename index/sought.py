@@ -45,18 +45,16 @@ class Scored:
 
     def best(self, count: int) -> Scored:
         """The ``count`` highest scores, or all if there are fewer, by falling score, equal scores by row number."""
-        if count < len(self.rows):
-            # with every row that scores as the last of them does: the row number says which of those are in
-            enough = np.flatnonzero(self.scores >= np.partition(self.scores, -count)[-count])
-            return self.taken(enough)._best_first().taken(slice(count))
-        return self._best_first()
+        rows, scores = self.rows, self.scores
+        if count >= len(rows):
+            return self.taken(np.lexsort((rows, -scores)))
+        # with every row that scores as the last of them does: the row number says which of those are in
+        enough = np.flatnonzero(scores >= np.partition(scores, -count)[-count])
+        return self.taken(enough[np.lexsort((rows[enough], -scores[enough]))][:count])
 
     def taken(self, places: slice | NDArray[np.int64]) -> Scored:
         """What stands in these places."""
         return Scored(self.rows[places], self.scores[places], self.distances[places], self.inside[places])
-
-    def _best_first(self) -> Scored:
-        return self.taken(np.lexsort((self.rows, -self.scores)))
 
 
 @dataclass(frozen=True, slots=True)
