@@ -25,8 +25,8 @@ setup: $(READY) ## Install Saddle and its tools into .venv
 demo: $(READY) ## Make a shop, train, index, serve and search it (DEMO='--help' shows options)
 	$(BIN)/saddle demo $(DEMO)
 
-test: $(READY) ## Run the tests
-	$(BIN)/pytest
+test: $(READY) ## Run the tests, on all cores
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 8
 
 gpu: ## Run the tests that need a GPU, in .venv-gpu, and measure it
 	$(MAKE) setup VENV=.venv-gpu EXTRAS=gpu,dev
