@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -152,6 +153,16 @@ class Searcher:
     def model_version(self) -> str:
         """Version of the encoder bundle inside."""
         return self.snapshot.manifest.model
+
+    @property
+    def created(self) -> float:
+        """When the snapshot was published, in Unix seconds."""
+        return datetime.fromisoformat(self.snapshot.manifest.created).timestamp()
+
+    @property
+    def bytes(self) -> int:
+        """Size of the snapshot's files."""
+        return self.snapshot.manifest.bytes
 
     @property
     def size(self) -> int:
@@ -331,6 +342,7 @@ class Searcher:
                 rerank=ordered - found,
                 fetch=fetched - ordered,
             ),
+            measured=len(rows),
         )
 
     def _lexical_scores(self, sought: _Sought) -> LexicalScores | None:

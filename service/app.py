@@ -17,6 +17,7 @@ from service.access import AccessMiddleware
 from service.live import LiveSearcher
 from service.metrics import Metrics
 from service.routes import console, explain, health, metrics, products, search, snapshots
+from service.watch import watching
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -57,7 +58,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with live.running():
+        async with live.running(), watching(live, measured):
             yield
 
     app = _Saddle(

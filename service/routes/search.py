@@ -98,6 +98,8 @@ def routes(live: LiveSearcher, metrics: Metrics) -> APIRouter:
         except RefinementError as error:
             raise InvalidInputError(error.part, error.message) from error
         metrics.stages(result.timings)
+        metrics.measured(result.measured)
+        metrics.answered(result)
         took_ms = round((time.perf_counter() - started) * 1e3, 3)
         return _body(result, fields, took_ms=took_ms, request_id=request.state.request_id)
 
