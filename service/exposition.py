@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
@@ -37,6 +37,8 @@ class Exposition:
     """
 
     def __init__(self, registry: CollectorRegistry, *others: Collector) -> None:
+        # as many series again, and several processes could not tell them
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         shared = os.environ.get(DIRECTORY)
         self._directory = None if shared is None else Path(shared)
         self._registry = registry
