@@ -6,7 +6,8 @@ Evaluation, benchmarks and the service run this one pipeline.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Self
 
@@ -18,6 +19,7 @@ from index.census import CENSUS_UP_TO, Census
 from index.channels import Channels
 from index.device import CPU, hold
 from index.documents import UnknownProductError
+from index.exact import ExactCandidates
 from index.expression import Conjunction, Expression, ExpressionError, normal_form
 from index.facets import facet
 from index.filters import FilterError
@@ -35,7 +37,7 @@ from model.catalog import searchable_text
 from model.runtime import EmptyTextError, TextEncoder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -293,6 +295,18 @@ class Searcher:
         rows = {row: product_id for product_id, row in found.items() if row is not None}
         scored = self._score(np.array(list(rows), dtype=np.int64), sought, self._lexical_scores(sought))
         return {rows[int(row)]: float(score) for row, score in zip(scored.rows, scored.scores, strict=True)}
+
+    def exactly(self, pause: Callable[[float], None] = lambda _: None) -> Searcher:
+        """A searcher of the same products that looks at all of them where this one takes candidates.
+
+        It sees changes as this one does, and must not be used when this one is closed. ``pause`` is called again and
+        again, with the seconds that went by, to let others past.
+        """
+        geometry = self.snapshot.manifest.geometry
+        scanned = ExactCandidates(self.snapshot.points, c=geometry.curvature, gamma=geometry.gamma, pause=pause)
+        exact = copy(self)
+        exact.channels = replace(self.channels, candidates=scanned, resident=None)
+        return exact
 
     def close(self) -> None:
         """Close the snapshot's files; nothing may be searched after."""

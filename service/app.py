@@ -16,6 +16,7 @@ from service import errors
 from service.access import AccessMiddleware
 from service.live import LiveSearcher
 from service.metrics import Metrics
+from service.probe import RecallProbe
 from service.routes import console, explain, health, metrics, products, search, snapshots
 from service.watch import watching
 
@@ -56,9 +57,11 @@ def create_app(
         open_searcher=open_searcher or partial(Searcher.open, device=Device.parse(settings.device)),
     )
 
+    probe = RecallProbe(live, measured, a_minute=settings.probes_per_minute)
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with live.running(), watching(live, measured):
+        async with live.running(), watching(live, measured), probe.running():
             yield
 
     app = _Saddle(
@@ -76,7 +79,7 @@ def create_app(
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    app.include_router(search.routes(live, measured))
+    app.include_router(search.routes(live, measured, probe))
     app.include_router(explain.routes(live))
     app.include_router(products.routes(live))
     app.include_router(snapshots.routes(live, settings.index))

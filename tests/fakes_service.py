@@ -158,6 +158,11 @@ class FakeSearcher:
         self._next += len(fates)
         return len(fates)
 
+    def exactly(self, pause: Callable[[float], None]) -> FakeSearcher:
+        """Itself, after a pause."""
+        pause(0.0)
+        return self
+
     def close(self) -> None:
         """Note that it was closed, which must happen only once."""
         assert not self.closed, "closed twice"
