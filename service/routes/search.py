@@ -15,6 +15,7 @@ from index.refinement import Refinement, RefinementError, Sort
 from index.search import Searcher, SearchResult
 from model.catalog import Product
 from model.runtime import EmptyTextError
+from service import tracing
 from service.errors import InvalidInputError, responses
 from service.live import LiveSearcher
 from service.metrics import Metrics
@@ -99,6 +100,7 @@ def routes(live: LiveSearcher, metrics: Metrics, probe: RecallProbe) -> APIRoute
         except RefinementError as error:
             raise InvalidInputError(error.part, error.message) from error
         metrics.stages(result.timings)
+        tracing.stages(result.timings)
         metrics.measured(result.measured)
         metrics.answered(result)
         probe.offer(question, result)
