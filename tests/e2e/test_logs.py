@@ -47,7 +47,7 @@ def test_every_line_is_json_and_those_of_a_request_carry_its_id(tmp_path):
         assert {"event", "level", "timestamp", "logger", "process"} <= line.keys(), line
         assert line["process"] == pid
     requests = [line for line in lines if line["event"] == "request"]
-    assert [line["status"] for line in requests] == [200, 200, 200, 422]
+    assert [line["status"] for line in requests] == [200, 200, 200, 415]
     assert [line["request_id"] for line in requests[:3]] == ["call-0", "call-1", "call-2"]
     assert len(requests[3]["request_id"]) == 32
     assert not [line for line in requests if "trace_id" in line]
