@@ -60,3 +60,5 @@ class SearchResult:
     snapshot: str
     model: str
     timings: Timings
+    measured: int
+    """Of how many rows the exact distance was taken, to order them."""

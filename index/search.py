@@ -6,7 +6,9 @@ Evaluation, benchmarks and the service run this one pipeline.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -17,6 +19,7 @@ from index.census import CENSUS_UP_TO, Census
 from index.channels import Channels
 from index.device import CPU, hold
 from index.documents import UnknownProductError
+from index.exact import ExactCandidates
 from index.expression import Conjunction, Expression, ExpressionError, normal_form
 from index.facets import facet
 from index.filters import FilterError
@@ -34,7 +37,7 @@ from model.catalog import searchable_text
 from model.runtime import EmptyTextError, TextEncoder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -152,6 +155,16 @@ class Searcher:
     def model_version(self) -> str:
         """Version of the encoder bundle inside."""
         return self.snapshot.manifest.model
+
+    @property
+    def created(self) -> float:
+        """When the snapshot was published, in Unix seconds."""
+        return datetime.fromisoformat(self.snapshot.manifest.created).timestamp()
+
+    @property
+    def bytes(self) -> int:
+        """Size of the snapshot's files."""
+        return self.snapshot.manifest.bytes
 
     @property
     def size(self) -> int:
@@ -283,6 +296,18 @@ class Searcher:
         scored = self._score(np.array(list(rows), dtype=np.int64), sought, self._lexical_scores(sought))
         return {rows[int(row)]: float(score) for row, score in zip(scored.rows, scored.scores, strict=True)}
 
+    def exactly(self, pause: Callable[[float], None] = lambda _: None) -> Searcher:
+        """A searcher of the same products that looks at all of them where this one takes candidates.
+
+        It sees changes as this one does, and must not be used when this one is closed. ``pause`` is called again and
+        again, with the seconds that went by, to let others past.
+        """
+        geometry = self.snapshot.manifest.geometry
+        scanned = ExactCandidates(self.snapshot.points, c=geometry.curvature, gamma=geometry.gamma, pause=pause)
+        exact = copy(self)
+        exact.channels = replace(self.channels, candidates=scanned, resident=None)
+        return exact
+
     def close(self) -> None:
         """Close the snapshot's files; nothing may be searched after."""
         self.snapshot.documents.close()
@@ -331,6 +356,7 @@ class Searcher:
                 rerank=ordered - found,
                 fetch=fetched - ordered,
             ),
+            measured=len(rows),
         )
 
     def _lexical_scores(self, sought: _Sought) -> LexicalScores | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -12,17 +12,20 @@ from prometheus_client import CollectorRegistry
 
 from index.device import Device
 from index.search import Searcher
-from service import errors
+from service import errors, tracing
 from service.access import AccessMiddleware
 from service.live import LiveSearcher
 from service.metrics import Metrics
+from service.probe import RecallProbe
 from service.routes import console, explain, health, metrics, products, search, snapshots
+from service.watch import watching
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from service.settings import Settings
+    from service.spans import Tracing
 
 _DESCRIPTION = """
 Product search on curved space. A query becomes a *hyperboloid*, a region of a hyperbolic space in which every
@@ -45,7 +48,11 @@ def create_app(
     registry: CollectorRegistry | None = None,
     open_searcher: Callable[[Path], Searcher] | None = None,
 ) -> FastAPI:
-    """The service under ``settings``, its metrics in ``registry``; nothing is opened before its lifespan."""
+    """The service under ``settings``, its metrics in ``registry``; nothing is opened before its lifespan.
+
+    Raises:
+        TracingError: the environment asks for traces that cannot be made.
+    """
     measured = Metrics(registry or CollectorRegistry())
     live = LiveSearcher(
         settings.index,
@@ -54,10 +61,16 @@ def create_app(
         metrics=measured,
         open_searcher=open_searcher or partial(Searcher.open, device=Device.parse(settings.device)),
     )
+    probe = RecallProbe(live, measured, a_minute=settings.probes_per_minute)
+    traced = _tracing()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with live.running():
+        async with AsyncExitStack() as stack:
+            if traced is not None:
+                await stack.enter_async_context(traced.running())
+            for part in (live.running(), watching(live, measured), probe.running()):
+                await stack.enter_async_context(part)
             yield
 
     app = _Saddle(
@@ -75,7 +88,7 @@ def create_app(
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    app.include_router(search.routes(live, measured))
+    app.include_router(search.routes(live, measured, probe))
     app.include_router(explain.routes(live))
     app.include_router(products.routes(live))
     app.include_router(snapshots.routes(live, settings.index))
@@ -84,4 +97,17 @@ def create_app(
     app.include_router(console.routes())
     errors.install(app)
     app.add_middleware(AccessMiddleware, metrics=measured)
+    if traced is not None:
+        from service.spans import TracingMiddleware
+
+        app.add_middleware(TracingMiddleware, tracer=traced.tracer)
     return app
+
+
+def _tracing() -> Tracing | None:
+    """What makes traces, where the environment asks for them: only then is OpenTelemetry imported."""
+    if not tracing.wanted():
+        return None
+    from service.spans import Tracing
+
+    return Tracing()

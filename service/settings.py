@@ -33,6 +33,8 @@ class Settings(BaseSettings):
     """How often ``CURRENT`` is read to see whether a new snapshot was published."""
     shutdown_seconds: Annotated[int, Field(ge=0)] = 20
     """How long requests in flight may take to finish after SIGTERM."""
+    probes_per_minute: Annotated[float, Field(ge=0, le=600)] = 6.0
+    """How many searches are run again exactly, on average and in each process, to measure recall; 0 for none."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator("device")

@@ -61,6 +61,8 @@ class FakeSearcher:
 
     model_version = "anthem-fake"
     size = len(PRODUCTS)
+    bytes = 12_345
+    created = 1_700_000_000.0
 
     def __init__(self, directory: Path) -> None:
         if (directory / "broken").exists():
@@ -121,6 +123,7 @@ class FakeSearcher:
             snapshot=self.snapshot_id,
             model=self.model_version,
             timings=FAKE_TIMINGS,
+            measured=len(hits),
         )
 
     def find(self, product_id: str) -> tuple[Product, NDArray[np.float32]]:
@@ -154,6 +157,11 @@ class FakeSearcher:
                 self.stored[fate.product_id] = self.rows.products[fate.row]
         self._next += len(fates)
         return len(fates)
+
+    def exactly(self, pause: Callable[[float], None]) -> FakeSearcher:
+        """Itself, after a pause."""
+        pause(0.0)
+        return self
 
     def close(self) -> None:
         """Note that it was closed, which must happen only once."""

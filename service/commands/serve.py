@@ -64,7 +64,12 @@ def _run(settings: Settings) -> None:
 
     from service.app import create_app
     from service.logs import configure
+    from service.tracing import TracingError, wanted
 
+    try:
+        wanted()
+    except TracingError as error:
+        raise CommandError(str(error)) from error
     configure(settings.log_level)
     sys.setswitchinterval(_SWITCH_SECONDS)
     listening = _listen(settings.host, settings.port)

@@ -15,9 +15,11 @@ from index.refinement import Refinement, RefinementError, Sort
 from index.search import Searcher, SearchResult
 from model.catalog import Product
 from model.runtime import EmptyTextError
+from service import tracing
 from service.errors import InvalidInputError, responses
 from service.live import LiveSearcher
 from service.metrics import Metrics
+from service.probe import RecallProbe
 from service.schemas import SearchParams, SearchRequest, SimilarParams, SimilarRequest
 from service.schemas_answer import FacetBody, FacetCount, HitBody, ProductBody, SearchResponse, TotalBody
 
@@ -35,8 +37,8 @@ async def json_only(request: Request) -> None:
         )
 
 
-def routes(live: LiveSearcher, metrics: Metrics) -> APIRouter:
-    """The search routes, answered by ``live``."""
+def routes(live: LiveSearcher, metrics: Metrics, probe: RecallProbe) -> APIRouter:
+    """The search routes, answered by ``live``; ``probe`` is offered what they answered."""
     router = APIRouter(tags=["search"])
 
     @router.post(
@@ -98,6 +100,10 @@ def routes(live: LiveSearcher, metrics: Metrics) -> APIRouter:
         except RefinementError as error:
             raise InvalidInputError(error.part, error.message) from error
         metrics.stages(result.timings)
+        tracing.stages(result.timings)
+        metrics.measured(result.measured)
+        metrics.answered(result)
+        probe.offer(question, result)
         took_ms = round((time.perf_counter() - started) * 1e3, 3)
         return _body(result, fields, took_ms=took_ms, request_id=request.state.request_id)
 
