@@ -43,7 +43,8 @@ def search(query: models.Query, **options: Unpack[models.SearchOptions]) -> Call
 
 def search_batch(searches: Iterable[models.SearchRequest]) -> Call[models.BatchResponse]:
     """Find products for several searches at once."""
-    return _post("/v1/search/batch", {"searches": list(searches)}, models.BatchResponse)
+    body = models.BatchRequest(searches=list(searches))
+    return _post("/v1/search/batch", body, models.BatchResponse)
 
 
 def similar(product_id: str, **options: Unpack[models.SimilarOptions]) -> Call[models.SearchResponse]:

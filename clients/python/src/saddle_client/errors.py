@@ -29,7 +29,7 @@ class NotReachedError(TransportError):
     """The request was not sent: nobody listens there, or no connection could be made. Nothing was changed."""
 
 
-class TimedOutError(TransportError):
+class TimedOutError(TransportError, TimeoutError):
     """The answer did not come in time. A change may have been made or not."""
 
 
@@ -107,8 +107,8 @@ class UnavailableError(ProblemError):
     """503: no snapshot is loaded yet, or the service is read-only; see ``code``."""
 
 
-class DeadlineExceededError(ProblemError):
-    """504: the deadline passed before the answer was there."""
+class DeadlineExceededError(ProblemError, TimeoutError):
+    """504: the deadline passed before the answer was there, so the service, or a gateway, gave up."""
 
 
 class ServerError(ProblemError):

@@ -28,7 +28,7 @@ from saddle_client.retry import NEVER, Retry, retry_after_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-DEADLINE = "X-Saddle-Deadline-Ms"
+DEADLINE = "X-Request-Timeout-Ms"
 _UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
@@ -44,7 +44,13 @@ class Terms:
 
 
 def headers(api_key: str | None) -> dict[str, str]:
-    """What every request says of its sender."""
+    """What every request says of its sender.
+
+    Raises:
+        ValueError: the key is none that could be sent.
+    """
+    if api_key is not None and not (api_key.isascii() and api_key.isprintable()):
+        raise ValueError("the API key has characters that no header can hold")
     try:
         release = version("saddle-client")
     except PackageNotFoundError:  # used from its sources

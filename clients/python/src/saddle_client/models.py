@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Required, TypedDict
+from typing import Any, Literal, Required
 
 from pydantic import BaseModel, ConfigDict
+from typing_extensions import TypedDict  # the standard library's is not for pydantic before Python 3.12
 
 Mode = Literal["hybrid", "hyperboloid", "lexical"]
 Syntax = Literal["plain", "operators"]
@@ -37,6 +38,12 @@ class SearchRequest(SearchOptions, total=False):
     """A search, as one of a batch."""
 
     query: Required[Query]
+
+
+class BatchRequest(TypedDict):
+    """Several searches at once."""
+
+    searches: list[SearchRequest]
 
 
 class SimilarOptions(TypedDict, total=False):
