@@ -53,7 +53,8 @@ RUN groupadd --system --gid 10001 saddle \
     && useradd --system --uid 10001 --gid saddle --no-create-home --home-dir /nonexistent saddle \
     && install --directory --owner saddle --group saddle /var/lib/saddle
 # What is written goes to the volume and to /tmp; the root may be read-only. The container's own loopback reaches
-# nobody, so it binds to all addresses: publish the port to where your gateway is.
+# nobody, so it binds to all addresses, and wants to be told how callers are known: by keys (SADDLE_KEYS), or by a
+# gateway, or as it is published to this machine only (SADDLE_ALLOW_PUBLIC=true).
 ENV PATH=/opt/saddle/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
@@ -61,8 +62,7 @@ ENV PATH=/opt/saddle/bin:$PATH \
     TRITON_CACHE_DIR=/tmp/saddle-triton \
     SADDLE_INDEX=/var/lib/saddle/index \
     SADDLE_HOST=0.0.0.0 \
-    SADDLE_PORT=8080 \
-    SADDLE_ALLOW_PUBLIC=true
+    SADDLE_PORT=8080
 # by number, which Kubernetes can tell from root
 USER 10001:10001
 WORKDIR /var/lib/saddle

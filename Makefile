@@ -9,7 +9,7 @@ DEMO ?=
 GPU_TESTS := tests/unit/test_device.py tests/unit/test_fused.py tests/unit/test_resident.py tests/integration/test_resident_search.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test gpu check format openapi bench scale soak compare clean
+.PHONY: help setup demo test image gpu check format openapi bench scale soak compare clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ demo: $(READY) ## Make a shop, train, index, serve and search it (DEMO='--help' 
 
 test: $(READY) ## Run the tests
 	$(BIN)/pytest
+
+image: $(READY) ## Build the container image with buildah and enter it (as root; minutes)
+	SADDLE_TEST_IMAGE=1 $(BIN)/pytest tests/e2e/test_image.py
 
 gpu: ## Run the tests that need a GPU, in .venv-gpu, and measure it
 	$(MAKE) setup VENV=.venv-gpu EXTRAS=gpu,dev

@@ -28,8 +28,13 @@ from saddle_client import (
 from service.app import create_app
 from service.settings import Settings
 
-README = Path(__file__).parents[2] / "clients" / "python" / "README.md"
-EXAMPLES = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+ROOT = Path(__file__).parents[2]
+READMES = (ROOT / "README.md", ROOT / "clients" / "python" / "README.md")
+EXAMPLES = [
+    example
+    for readme in READMES
+    for example in re.findall(r"^```python\n(.*?)^```", readme.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+]
 
 
 def wait_until_ready(url):
@@ -217,7 +222,7 @@ def test_an_explanation_of_a_real_hit_says_what_was_read(shop_url):
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
-def test_every_example_of_the_readme_runs(example, shop_url, capsys):
+def test_every_example_of_the_readmes_runs(example, shop_url, capsys):
     assert "http://127.0.0.1:8080" in example
-    exec(compile(example.replace("http://127.0.0.1:8080", shop_url), str(README), "exec"), {"__name__": "example"})
+    exec(compile(example.replace("http://127.0.0.1:8080", shop_url), "README.md", "exec"), {"__name__": "example"})
     assert capsys.readouterr().out
