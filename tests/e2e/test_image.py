@@ -60,7 +60,7 @@ class Buildah:
 
     def __init__(self, directory):
         self._command = ("buildah", "--root", directory / "store", "--runroot", directory / "run")
-        self._command += ("--storage-driver", "vfs")
+        self._command += ("--storage-driver", os.environ.get("STORAGE_DRIVER", "vfs"))
 
     def __call__(self, verb, *arguments):
         isolation = ("--isolation", "chroot") if verb in {"bud", "run"} else ()
@@ -94,8 +94,7 @@ def buildah(tmp_path_factory):
     directory = tmp_path_factory.mktemp("image")
     buildah = Buildah(directory)
     yield buildah
-    for container in buildah("containers", "--quiet").split():
-        buildah("rm", container)
+    buildah("umount", "--all")
     shutil.rmtree(directory)  # gigabytes
 
 
