@@ -54,10 +54,11 @@ RUN groupadd --system --gid 10001 saddle \
     && install --directory --owner saddle --group saddle /var/lib/saddle
 # What is written goes to the volume and to /tmp; the root may be read-only. The container's own loopback reaches
 # nobody, so it binds to all addresses, and wants to be told how callers are known: by keys (SADDLE_KEYS), or by a
-# gateway, or as it is published to this machine only (SADDLE_ALLOW_PUBLIC=true).
+# gateway, or as it is published to this machine only (SADDLE_ALLOW_PUBLIC=true). ONNX Runtime is to report to nobody.
 ENV PATH=/opt/saddle/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
+    ORT_DISABLE_TELEMETRY=1 \
     NUMBA_CACHE_DIR=/tmp/saddle-numba \
     TRITON_CACHE_DIR=/tmp/saddle-triton \
     SADDLE_INDEX=/var/lib/saddle/index \

@@ -64,6 +64,10 @@ def test_an_image_does_not_let_strangers_in_by_itself():
     assert "SADDLE_ALLOW_PUBLIC" not in "".join(step for step in STEPS if step.startswith("ENV"))
 
 
+def test_the_encoders_library_reports_to_nobody():
+    assert "ORT_DISABLE_TELEMETRY=1" in "".join(step for step in STEPS if step.startswith("ENV"))
+
+
 def test_every_setting_of_the_image_is_one_of_the_service():
     names = set(re.findall(r"\bSADDLE_([A-Z_]+)=", "".join(step for step in STEPS if step.startswith("ENV"))))
     assert names
