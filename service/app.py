@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from index.device import Device
 from index.search import Searcher
-from service import errors, tracing
+from service import errors, openapi, tracing
 from service.access import AccessMiddleware
 from service.live import LiveSearcher
 from service.metrics import Metrics
@@ -38,7 +38,7 @@ Errors are [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problem documents 
 class _Saddle(FastAPI):
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
-            self.openapi_schema = errors.declare_media_type(super().openapi())
+            self.openapi_schema = openapi.prune(errors.declare_media_type(super().openapi()))
         return self.openapi_schema
 
 
