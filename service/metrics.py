@@ -9,12 +9,12 @@ from __future__ import annotations
 import platform
 from dataclasses import fields
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
 
-from index.results import Timings
+from index.results import Mode, Timings
 from service.exposition import Exposition
 
 if TYPE_CHECKING:
@@ -27,9 +27,7 @@ if TYPE_CHECKING:
     from index.results import SearchResult
 
 # The client's defaults begin at 5 ms, where a search has long ended.
-_REQUEST_BUCKETS = (
-    *(0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
-)  # fmt: skip
+_REQUEST_BUCKETS = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _STAGE_BUCKETS = (0.0005, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _ROW_BUCKETS = (100, 200, 500, 1_000, 2_000, 5_000, 10_000, 50_000, 200_000, 1_000_000, 10_000_000)
@@ -37,6 +35,16 @@ _RECALL_BUCKETS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.999, 1.0)
 # A label per method that a caller makes up would never stop growing.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _STAGES = tuple(field.name for field in fields(Timings))
+
+
+class _Given(NamedTuple):
+    """What is counted of the searches of one mode."""
+
+    searches: Counter
+    without_hits: Counter
+    nothing_contained: Counter
+    hits: Counter
+    contained: Counter
 
 
 class Metrics:
@@ -64,6 +72,8 @@ class Metrics:
             "method",
             "route",
         )
+        # looking labels up takes longer than counting
+        self._answered: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._refused = self._counter("saddle_requests_refused_total", "Requests refused unread, by why.", "reason")
         self._workers = self._gauge("saddle_workers", "Processes that answer requests.", "livesum")
         self._ready = self._gauge("saddle_workers_ready", "Processes that have a snapshot to answer from.", "livesum")
@@ -74,18 +84,18 @@ class Metrics:
         )
         self._stage_seconds = stages
         self._timed = {stage: stages.labels(stage) for stage in _STAGES}
-        self._searches = self._counter("saddle_searches_total", "Searches answered.", "mode")
-        self._empty = self._counter("saddle_searches_without_hits_total", "Searches answered with no hit.", "mode")
-        self._nothing_inside = self._counter(
-            "saddle_searches_nothing_contained_total", "Searches of whose region no product is known to be.", "mode"
-        )
-        self._hits = self._counter("saddle_search_hits_total", "Hits given.", "mode")
-        self._contained = self._counter(
-            "saddle_search_hits_contained_total", "Hits given that lie in the query's region.", "mode"
-        )
-        for each in (self._searches, self._empty, self._nothing_inside, self._hits, self._contained):
-            for mode in ("hybrid", "hyperboloid", "lexical"):
-                each.labels(mode)  # there from the start: a rate is only seen between two samples
+        counters = [
+            self._counter(name, text, "mode")
+            for name, text in (
+                ("saddle_searches_total", "Searches answered."),
+                ("saddle_searches_without_hits_total", "Searches answered with no hit."),
+                ("saddle_searches_nothing_contained_total", "Searches in whose region no product is known to be."),
+                ("saddle_search_hits_total", "Hits given."),
+                ("saddle_search_hits_contained_total", "Hits given that lie in the query's region."),
+            )
+        ]
+        # there from the start: a rate is only seen between two samples
+        self._given = {mode: _Given(*(counter.labels(mode) for counter in counters)) for mode in get_args(Mode)}
         self._measured = self._histogram(
             "saddle_search_measured_rows", "Rows whose exact distance a search took.", _ROW_BUCKETS
         )
@@ -137,8 +147,13 @@ class Metrics:
     def request(self, *, method: str, route: str, status: int, seconds: float) -> None:
         """Count one HTTP request; ``route`` is the template, not the path that was asked for."""
         method = method if method in _METHODS else "other"
-        self._requests.labels(method, route, str(status)).inc()
-        self._request_seconds.labels(method, route).observe(seconds)
+        known = self._answered.get((method, route, status))
+        if known is None:
+            known = self._requests.labels(method, route, str(status)), self._request_seconds.labels(method, route)
+            self._answered[method, route, status] = known
+        count, timed = known
+        count.inc()
+        timed.observe(seconds)
 
     def refused(self, reason: str) -> None:
         """Count a request that was turned away; ``reason`` is one of a few words."""
@@ -166,14 +181,14 @@ class Metrics:
 
     def answered(self, result: SearchResult) -> None:
         """Count what a search was given, computed for it or not."""
-        mode, contained = result.mode, sum(hit.contained for hit in result.hits)
-        self._searches.labels(mode).inc()
-        self._hits.labels(mode).inc(len(result.hits))
-        self._contained.labels(mode).inc(contained)
+        given = self._given[result.mode]
+        given.searches.inc()
+        given.hits.inc(len(result.hits))
+        given.contained.inc(sum(hit.contained for hit in result.hits))
         if not result.hits:
-            self._empty.labels(mode).inc()
+            given.without_hits.inc()
         if not result.total.value:
-            self._nothing_inside.labels(mode).inc()
+            given.nothing_contained.inc()
 
     def batch(self, size: int) -> None:
         """Record how many queries were computed together."""

@@ -53,11 +53,15 @@ def wanted(environment: Mapping[str, str] = os.environ) -> bool:
     return True
 
 
-def stages(timings: Timings) -> None:
-    """Add the stages of a search that has just ended to the trace of its request, if there is one."""
+def stages(timings: Timings, *, queue: float | None = None) -> None:
+    """Add the stages of a search that has just ended to the trace of its request, if there is one.
+
+    ``queue`` is how many seconds it waited before, if it had to.
+    """
     record = RECORD.get()
     if record is not None:
-        record([(name, getattr(timings, name)) for name in _STAGES])
+        waited = [] if queue is None else [("queue", queue)]
+        record([*waited, *((name, getattr(timings, name)) for name in _STAGES)])
 
 
 def stage(name: str, seconds: float) -> None:

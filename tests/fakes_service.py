@@ -205,11 +205,14 @@ def serving(
     *,
     registry: CollectorRegistry | None = None,
     open_searcher: Callable[[Path], Any] = FakeSearcher,
+    **options: Any,
 ) -> Iterator[Client]:
-    """The application over ``root``, its lifespan running, behind a client; an unanswered error is raised."""
-    app = create_app(
-        Settings(index=root, reload_seconds=0.02, threads=2), registry=registry, open_searcher=open_searcher
-    )
+    """The application over ``root``, its lifespan running, behind a client; an unanswered error is raised.
+
+    ``options`` are further settings.
+    """
+    settings = Settings(index=root, reload_seconds=0.02, threads=2, **options)
+    app = create_app(settings, registry=registry, open_searcher=open_searcher)
     transport = httpx.ASGITransport(app=app)
     with (
         start_blocking_portal() as portal,

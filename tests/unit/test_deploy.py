@@ -111,6 +111,12 @@ def test_the_dashboard_shows_every_metric_of_the_service():
     assert not missing
 
 
+def test_every_metric_is_explained():
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    families = {re.sub(r"_(bucket|sum|count)$", "", name) for name in exposed() if name.startswith("saddle_")}
+    assert not {name for name in families if f"`{name}`" not in text}
+
+
 def test_every_query_of_the_dashboard_can_be_parsed(tmp_path):
     recorded = [
         {"record": f"panel:query:{number}", "expr": query} for number, (_, query) in enumerate(dashboard_queries())

@@ -74,11 +74,10 @@ def test_stages_are_told_only_where_somebody_listens():
     token = tracing.RECORD.set(told.append)
     try:
         tracing.stages(FAKE_TIMINGS)
+        tracing.stages(FAKE_TIMINGS, queue=0.25)
         tracing.stage("serialise", 0.5)
     finally:
         tracing.RECORD.reset(token)
     tracing.stages(FAKE_TIMINGS)
-    assert told == [
-        [("encode", 0.0007), ("candidates", 0.002), ("rerank", 0.0004), ("fetch", 0.0001)],
-        [("serialise", 0.5)],
-    ]
+    search = [("encode", 0.0007), ("candidates", 0.002), ("rerank", 0.0004), ("fetch", 0.0001)]
+    assert told == [search, [("queue", 0.25), *search], [("serialise", 0.5)]]
