@@ -9,7 +9,7 @@ DEMO ?=
 GPU_TESTS := tests/unit/test_device.py tests/unit/test_fused.py tests/unit/test_resident.py tests/integration/test_resident_search.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test gpu check format bench scale soak compare clean
+.PHONY: help setup demo test image gpu check format openapi bench scale soak compare clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,8 +25,11 @@ setup: $(READY) ## Install Saddle and its tools into .venv
 demo: $(READY) ## Make a shop, train, index, serve and search it (DEMO='--help' shows options)
 	$(BIN)/saddle demo $(DEMO)
 
-test: $(READY) ## Run the tests
-	$(BIN)/pytest
+test: $(READY) ## Run the tests, on all cores
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 8
+
+image: $(READY) ## Build the container image with buildah and enter it (as root; minutes)
+	SADDLE_TEST_IMAGE=1 $(BIN)/pytest tests/e2e/test_image.py
 
 gpu: ## Run the tests that need a GPU, in .venv-gpu, and measure it
 	$(MAKE) setup VENV=.venv-gpu EXTRAS=gpu,dev
@@ -37,11 +40,14 @@ check: $(READY) ## Lint, check formatting, types and the floors
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	PYTHONPATH=clients/python/src $(BIN)/lint-imports
 
 format: $(READY) ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+openapi: $(READY) ## Write docs/openapi.json again, after a change of the HTTP interface
+	$(BIN)/saddle openapi --out docs/openapi.json
 
 bench: $(READY) ## Measure on Home Depot, three seeds (DATA=folder with products.csv.gz and judgments.csv.gz)
 	@test -n "$(DATA)" || { echo "make bench needs DATA=folder with products.csv.gz and judgments.csv.gz; see docs/benchmarks.md"; exit 2; }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -74,6 +75,12 @@ class Answering:
         self._snapshot = snapshot
         self._channels = channels
         self.census = Census.of(snapshot.points) if len(snapshot.points) <= CENSUS_UP_TO else None
+
+    def through(self, channels: Channels) -> Answering:
+        """The same over the same snapshot, through other channels."""
+        other = copy(self)
+        other._channels = channels
+        return other
 
     def located(self, sought: Sequence[Sought]) -> list[Sought | EmptyTextError]:
         """The same searches, their texts encoded; or the error of one whose text is empty."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from index.column_files import values_of
@@ -51,6 +51,18 @@ def opened(root: Path, *, threads: int = 1, device: Device = CPU) -> Iterator[Se
         searcher.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """How far a snapshot, and what searches see, are behind the journal."""
+
+    unfolded: int
+    """Changes since those that the snapshot holds."""
+    unseen: int
+    """Changes that searches do not see yet."""
+    seconds: float
+    """How long the first of these has been there."""
+
+
 class UnsuitableProductError(ValueError):
     """A product that cannot be stored, as one of its values is of another kind than its column."""
 
@@ -69,7 +81,7 @@ class Changes:
         self._encoding = threading.Lock()
         mark = searcher.mark
         # numbers of another journal mean nothing here
-        after = mark.sequence if mark is not None and mark.id == journal.id else 0
+        after = self._after = mark.sequence if mark is not None and mark.id == journal.id else 0
         shared = beside is not None and beside._journal is journal
         searcher.show(beside._rows_for(searcher, after=after) if beside is not None and shared else None, after=after)
 
@@ -77,6 +89,15 @@ class Changes:
     def shown(self) -> int:
         """The number of the last change that searches see."""
         return self._searcher.shown
+
+    def lag(self) -> Lag:
+        """How far behind the journal the snapshot and the searcher are now."""
+        shown = self.shown
+        last = self._journal.last()
+        since = self._journal.first_after(shown) if last > shown else None
+        # another process' clock may be ahead
+        seconds = 0.0 if since is None else max(0.0, time.time() - since)
+        return Lag(unfolded=last - self._after, unseen=max(0, last - shown), seconds=seconds)
 
     def check(self, product: Product) -> None:
         """Refuse a product whose values do not suit the columns there are.

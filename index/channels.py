@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from index.candidates import CandidateIndex
+    from index.exact import ExactCandidates
     from index.expression import Conjunction
     from index.resident import ResidentPoints
     from index.snapshot import CandidateSettings
@@ -48,7 +49,7 @@ class Channels:
     """
 
     encoder: TextEncoder
-    candidates: CandidateIndex
+    candidates: CandidateIndex | ExactCandidates
     settings: CandidateSettings
     lexical: LexicalIndex
     resident: ResidentPoints | None = None

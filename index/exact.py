@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from index.algebra import Region
 from index.rerank import Ranking, rerank
 from model import lorentz
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from numpy.typing import NDArray
 
-    from index.algebra import Region
+    from index.algebra import Box
 
 BLOCK = 8192
+PIECE = 65_536
+"""Rows that are scanned between two pauses."""
 _SEEDS = 4
 """How many times ``count`` rows are ranked first, to learn a distance that most other rows cannot beat."""
 _ROUNDING = 1.0 + 1e-5
@@ -69,6 +75,41 @@ def scan(
             break
         best = best.merge(ranked(block)).head(count)
     return best
+
+
+class ExactCandidates:
+    """Finds rows as a candidate index does, but by scanning all ``points`` (N, d): what others are held against.
+
+    It goes through them in pieces and calls ``pause`` after each, with the seconds that it took, so that those with
+    more pressing work can be let past.
+    """
+
+    def __init__(
+        self, points: NDArray[np.float32], *, c: float, gamma: float, pause: Callable[[float], None] = lambda _: None
+    ) -> None:
+        self._points = points
+        self._c, self._gamma = c, gamma
+        self._pause = pause
+
+    def search_many(
+        self,
+        regions: Sequence[Sequence[Box]],
+        count: int,
+        *,
+        effort: float | None = None,  # noqa: ARG002
+    ) -> list[NDArray[np.int64]]:
+        """For each union of boxes the ``count`` rows nearest to it by containment, the nearest first, each once."""
+        return [self._search(Region(tuple(boxes)), count) for boxes in regions]
+
+    def _search(self, region: Region, count: int) -> NDArray[np.int64]:
+        best: Ranking | None = None
+        for start in range(0, len(self._points), PIECE) if count else ():
+            started = time.perf_counter()
+            piece = self._points[start : start + PIECE]
+            near = scan(piece, region, c=self._c, gamma=self._gamma, count=min(count, len(piece))).moved(start)
+            best = near if best is None else best.merge(near).head(count)
+            self._pause(time.perf_counter() - started)
+        return np.empty(0, dtype=np.int64) if best is None else best.rows
 
 
 def _bounds(

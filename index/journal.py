@@ -176,6 +176,14 @@ class Journal:
         with self._read() as reader:
             return self._last(reader)
 
+    def first_after(self, sequence: int) -> float | None:
+        """When the first change after ``sequence`` came, in Unix seconds; None if none did."""
+        with self._read() as reader:
+            found = reader.execute(
+                "SELECT changed FROM changes WHERE sequence > ? ORDER BY sequence LIMIT 1", (sequence,)
+            ).fetchone()
+            return None if found is None else float(found[0])
+
     def version(self) -> int:
         """A number that changes when the journal has: much cheaper to ask for than the changes."""
         with self._read() as reader:

@@ -31,6 +31,10 @@ class Ranking:
         """The first ``count`` rows."""
         return Ranking(self.rows[:count], self.distances[:count], self.contained[:count])
 
+    def moved(self, by: int) -> Ranking:
+        """The same with row numbers that are higher by so much."""
+        return Ranking(self.rows + by, self.distances, self.contained)
+
     def merge(self, other: Ranking) -> Ranking:
         """One ranking of the rows of both, which must share none."""
         return _ordered(

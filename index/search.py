@@ -5,6 +5,9 @@ Evaluation, benchmarks and the service run this one pipeline.
 
 from __future__ import annotations
 
+from copy import copy
+from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -16,6 +19,7 @@ from index.candidates import CandidateIndex
 from index.channels import Channels
 from index.device import CPU, hold
 from index.documents import UnknownProductError
+from index.exact import ExactCandidates
 from index.expression import Conjunction, Expression, ExpressionError, normal_form
 from index.filters import FilterError
 from index.lexical import LEXICAL, LexicalIndex
@@ -31,7 +35,7 @@ from model.catalog import searchable_text
 from model.runtime import EmptyTextError, TextEncoder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -114,6 +118,16 @@ class Searcher:
     def model_version(self) -> str:
         """Version of the encoder bundle inside."""
         return self.snapshot.manifest.model
+
+    @property
+    def created(self) -> float:
+        """When the snapshot was published, in Unix seconds."""
+        return datetime.fromisoformat(self.snapshot.manifest.created).timestamp()
+
+    @property
+    def bytes(self) -> int:
+        """Size of the snapshot's files."""
+        return self.snapshot.manifest.bytes
 
     @property
     def size(self) -> int:
@@ -202,7 +216,7 @@ class Searcher:
             FilterError, RefinementError: the refinement does not suit the catalogue's columns.
             ValueError: ``limit < 1``, ``offset < 0`` or ``limit + offset > MAX_DEPTH``.
         """
-        return self._only(Search(query, mode, limit, offset, refinement))
+        return self.answer(Search(query, mode, limit, offset, refinement))
 
     def similar(
         self, product_id: str, *, limit: int = 10, offset: int = 0, refinement: Refinement = NOTHING
@@ -216,7 +230,14 @@ class Searcher:
             FilterError, RefinementError: the refinement does not suit the catalogue's columns.
             ValueError: ``limit < 1``, ``offset < 0`` or ``limit + offset > MAX_DEPTH``.
         """
-        return self._only(Similar(product_id, limit, offset, refinement))
+        return self.answer(Similar(product_id, limit, offset, refinement))
+
+    def answer(self, asked: Asked) -> SearchResult:
+        """The answer to what :meth:`search` or :meth:`similar` would be asked, or their error."""
+        (answer,) = self.search_many((asked,))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def search_many(self, asked: Sequence[Asked]) -> list[SearchResult | Exception]:
         """The answers to several searches, all of the same products, in the order in which they were asked.
@@ -262,15 +283,22 @@ class Searcher:
         scored = self._answering.scored(np.array(list(rows), dtype=np.int64), sought)
         return {rows[int(row)]: float(score) for row, score in zip(scored.rows, scored.scores, strict=True)}
 
+    def exactly(self, pause: Callable[[float], None] = lambda _: None) -> Searcher:
+        """A searcher of the same products that looks at all of them where this one takes candidates.
+
+        It sees changes as this one does, and must not be used when this one is closed. ``pause`` is called again and
+        again, with the seconds that went by, to let others past.
+        """
+        geometry = self.snapshot.manifest.geometry
+        scanned = ExactCandidates(self.snapshot.points, c=geometry.curvature, gamma=geometry.gamma, pause=pause)
+        exact = copy(self)
+        exact.channels = replace(self.channels, candidates=scanned, resident=None)
+        exact._answering = self._answering.through(exact.channels)
+        return exact
+
     def close(self) -> None:
         """Close the snapshot's files; nothing may be searched after."""
         self.snapshot.documents.close()
-
-    def _only(self, asked: Asked) -> SearchResult:
-        (answer,) = self.search_many((asked,))
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
 
     def _sought(self, asked: Asked, live: LiveView) -> Sought:
         """What is asked for, its texts not encoded yet."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from service import tracing
 from service.batching import Batcher
 from service.cache import AnswerCache
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from index.asked import Asked
     from index.results import SearchResult
+    from index.search import Searcher
     from service.live import LiveSearcher
     from service.metrics import Metrics
 
@@ -24,11 +26,21 @@ class Answers:
         threads: how many batches are computed at once.
         cache_hits: how many hits to keep for those who ask the same again; 0 for none.
         metrics: where stages, batches and the cache are recorded.
+        offer: gets to see what was computed, and how it would be again.
     """
 
-    def __init__(self, live: LiveSearcher, *, threads: int, cache_hits: int, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        live: LiveSearcher,
+        *,
+        threads: int,
+        cache_hits: int,
+        metrics: Metrics,
+        offer: Callable[[Callable[[Searcher], SearchResult], SearchResult], None],
+    ) -> None:
         self._live = live
         self._metrics = metrics
+        self._offer = offer
         self._cache = AnswerCache(cache_hits)
         self._batcher: Batcher[Asked, SearchResult] = Batcher(
             self._computed, run=live.run, rooms=threads, metrics=metrics
@@ -53,10 +65,15 @@ class Answers:
             kept = self._cache.get(version, asked)
             self._metrics.cache(kept is not None)
             if kept is not None:
+                self._metrics.answered(kept)
                 return kept
         answer, waited = await self._batcher.answer(asked)
         self._metrics.stage("queue", waited)
         self._metrics.stages(answer.timings)
+        self._metrics.measured(answer.measured)
+        self._metrics.answered(answer)
+        tracing.stages(answer.timings, queue=waited)
+        self._offer(lambda searcher: searcher.answer(asked), answer)
         # by another snapshot if it was taken up meanwhile
         if version is not None and answer.snapshot == version.snapshot:
             self._cache.put(version, asked, answer)

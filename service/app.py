@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -12,18 +12,21 @@ from prometheus_client import CollectorRegistry
 
 from index.device import Device
 from index.search import Searcher
-from service import errors
+from service import errors, openapi, tracing
 from service.access import AccessMiddleware
 from service.answers import Answers
 from service.live import LiveSearcher
 from service.metrics import Metrics
+from service.probe import RecallProbe
 from service.routes import batch, console, explain, health, metrics, products, search, snapshots
+from service.watch import watching
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from service.settings import Settings
+    from service.spans import Tracing
 
 _DESCRIPTION = """
 Product search on curved space. A query becomes a *hyperboloid*, a region of a hyperbolic space in which every
@@ -36,7 +39,7 @@ Errors are [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problem documents 
 class _Saddle(FastAPI):
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
-            self.openapi_schema = errors.declare_media_type(super().openapi())
+            self.openapi_schema = openapi.prune(errors.declare_media_type(super().openapi()))
         return self.openapi_schema
 
 
@@ -46,7 +49,11 @@ def create_app(
     registry: CollectorRegistry | None = None,
     open_searcher: Callable[[Path], Searcher] | None = None,
 ) -> FastAPI:
-    """The service under ``settings``, its metrics in ``registry``; nothing is opened before its lifespan."""
+    """The service under ``settings``, its metrics in ``registry``; nothing is opened before its lifespan.
+
+    Raises:
+        TracingError: the environment asks for traces that cannot be made.
+    """
     measured = Metrics(registry or CollectorRegistry())
     live = LiveSearcher(
         settings.index,
@@ -55,13 +62,21 @@ def create_app(
         metrics=measured,
         open_searcher=open_searcher or partial(Searcher.open, device=Device.parse(settings.device)),
     )
-
-    answers = Answers(live, threads=settings.threads, cache_hits=settings.cache_hits, metrics=measured)
+    probe = RecallProbe(live, measured, a_minute=settings.probes_per_minute)
+    answers = Answers(
+        live, threads=settings.threads, cache_hits=settings.cache_hits, metrics=measured, offer=probe.offer
+    )
+    traced = _tracing()
+    # who takes requests that another worker could have taken must be ready for them
+    following = live.running(warm=settings.workers > 1)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        # who takes requests that another worker could have taken must be ready for them
-        async with live.running(warm=settings.workers > 1):
+        async with AsyncExitStack() as stack:
+            if traced is not None:
+                await stack.enter_async_context(traced.running())
+            for part in (following, watching(live, measured), probe.running()):
+                await stack.enter_async_context(part)
             yield
 
     app = _Saddle(
@@ -89,4 +104,17 @@ def create_app(
     app.include_router(console.routes())
     errors.install(app)
     app.add_middleware(AccessMiddleware, metrics=measured)
+    if traced is not None:
+        from service.spans import TracingMiddleware
+
+        app.add_middleware(TracingMiddleware, tracer=traced.tracer)
     return app
+
+
+def _tracing() -> Tracing | None:
+    """What makes traces, where the environment asks for them: only then is OpenTelemetry imported."""
+    if not tracing.wanted():
+        return None
+    from service.spans import Tracing
+
+    return Tracing()

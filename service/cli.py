@@ -11,6 +11,7 @@ from service.commands import CommandError
 from service.commands.demo import demo
 from service.commands.evaluate import evaluate
 from service.commands.explain import explain
+from service.commands.openapi import openapi
 from service.commands.reindex import reindex
 from service.commands.sample import sample
 from service.commands.search import search
@@ -84,6 +85,7 @@ app.command("similar")(similar)
 app.command("explain")(explain)
 app.command("serve")(serve)
 app.add_typer(snapshots, name="snapshots")
+app.command("openapi")(openapi)
 app.command("demo")(demo)
 
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
+    from index.changes import Lag
     from service.metrics import Metrics
 
 _Answer = TypeVar("_Answer")
@@ -216,6 +217,11 @@ class LiveSearcher:
         with self._lease() as held:
             yield held.searcher
 
+    def lag(self) -> Lag | None:
+        """How far the current searcher is behind the journal; None where there is no journal, or no searcher."""
+        held = self._held
+        return None if held is None or held.changes is None else held.changes.lag()
+
     def catch_up(self) -> None:
         """Bring all that the journal holds to the current searcher."""
         with self._showing:
@@ -272,7 +278,9 @@ class LiveSearcher:
         self._replace(held)
         searcher = held.searcher
         snapshot, model, products = searcher.snapshot_id, searcher.model_version, searcher.size
-        self._metrics.snapshot_loaded(snapshot=snapshot, model=model, products=products)
+        self._metrics.snapshot_loaded(
+            snapshot=snapshot, model=model, products=products, size=searcher.bytes, created=searcher.created
+        )
         seconds = round(time.perf_counter() - started, 3)
         log.info("snapshot loaded", snapshot=snapshot, model=model, products=products, seconds=seconds)
 

@@ -40,18 +40,12 @@ class BatchRequest(BaseModel):
     """Of one that cannot be used, the ``ValidationError``."""
 
 
-class BatchAnswer(BaseModel):
-    """What one of the searches was answered: exactly one of the two."""
-
-    answer: SearchResponse | None = None
-    problem: Annotated[Problem | None, Field(description="Why there is no answer, as if it had been asked alone.")] = (
-        None
-    )
-
-
 class BatchResponse(BaseModel):
     """The answers to several searches, in their order."""
 
-    answers: list[BatchAnswer]
+    results: Annotated[
+        list[SearchResponse | Problem],
+        Field(description="What each would be answered alone: its hits, or why there are none."),
+    ]
     took_ms: Annotated[float, Field(description="Milliseconds from reading the request to having all hits.")]
     request_id: Annotated[str, Field(description="The X-Request-ID of this request, yours or a new one.")]

@@ -28,7 +28,9 @@ class Settings(BaseSettings):
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     """Processes that answer on the one port; they share the snapshot's files in memory."""
     # Reads workers, so that field stands before it.
-    threads: Annotated[int, Field(ge=1, le=256, default_factory=lambda given: _threads(given.get("workers", 1)))]
+    threads: Annotated[int, Field(ge=1, le=256)] = Field(
+        default_factory=lambda given: _threads(given.get("workers", 1))
+    )
     """How many batches of searches each worker computes at once; by default, all together one for each core."""
     cache_hits: Annotated[int, Field(ge=0, le=10_000_000)] = 10_000
     """How many hits each worker keeps to answer the same searches again, about 2 kB each; 0 for none."""
@@ -38,6 +40,8 @@ class Settings(BaseSettings):
     """How often ``CURRENT`` is read to see whether a new snapshot was published."""
     shutdown_seconds: Annotated[int, Field(ge=0)] = 20
     """How long requests in flight may take to finish after SIGTERM."""
+    probes_per_minute: Annotated[float, Field(ge=0, le=600)] = 6.0
+    """How many searches are run again exactly, on average and in each process, to measure recall; 0 for none."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator("device")

@@ -62,6 +62,8 @@ class FakeSearcher:
 
     model_version = "anthem-fake"
     size = len(PRODUCTS)
+    bytes = 12_345
+    created = 1_700_000_000.0
 
     def __init__(self, directory: Path) -> None:
         if (directory / "broken").exists():
@@ -100,17 +102,20 @@ class FakeSearcher:
             raise RuntimeError("secret details")
         return self._page(mode, limit, offset, refinement)
 
+    def answer(self, asked: Asked) -> SearchResult:
+        """What was asked."""
+        options = {"limit": asked.limit, "offset": asked.offset, "refinement": asked.refinement}
+        if isinstance(asked, Search):
+            return self.search(asked.query, mode=asked.mode, **options)
+        return self.similar(asked.product_id, **options)
+
     def search_many(self, asked: Sequence[Asked]) -> list[SearchResult | Exception]:
         """One after the other; ``explode`` takes all the others with it."""
         self.batches.append(len(asked))
         found: list[SearchResult | Exception] = []
         for one in asked:
-            options = {"limit": one.limit, "offset": one.offset, "refinement": one.refinement}
             try:
-                if isinstance(one, Search):
-                    found.append(self.search(one.query, mode=one.mode, **options))
-                else:
-                    found.append(self.similar(one.product_id, **options))
+                found.append(self.answer(one))
             except (ValueError, UnknownProductError) as error:
                 found.append(error)
         return found
@@ -173,6 +178,11 @@ class FakeSearcher:
         self._next += len(fates)
         return len(fates)
 
+    def exactly(self, pause: Callable[[float], None]) -> FakeSearcher:
+        """Itself, after a pause."""
+        pause(0.0)
+        return self
+
     def close(self) -> None:
         """Note that it was closed, which must happen only once."""
         assert not self.closed, "closed twice"
@@ -220,10 +230,12 @@ def serving(
     open_searcher: Callable[[Path], Any] = FakeSearcher,
     **options: Any,
 ) -> Iterator[Client]:
-    """The application over ``root``, its lifespan running, behind a client; an unanswered error is raised."""
-    app = create_app(
-        Settings(index=root, reload_seconds=0.02, threads=2, **options), registry=registry, open_searcher=open_searcher
-    )
+    """The application over ``root``, its lifespan running, behind a client; an unanswered error is raised.
+
+    ``options`` are further settings.
+    """
+    settings = Settings(index=root, reload_seconds=0.02, threads=2, **options)
+    app = create_app(settings, registry=registry, open_searcher=open_searcher)
     transport = httpx.ASGITransport(app=app)
     with (
         start_blocking_portal() as portal,

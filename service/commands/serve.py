@@ -73,9 +73,11 @@ def _run(settings: Settings) -> None:
             answer(settings, listening)
             return
 
+        from service.metrics_directory import shared
         from service.workers import Workers
 
-        Workers(answer, settings, listening).run()
+        with shared():
+            Workers(answer, settings, listening).run()
 
 
 def answer(settings: Settings, listening: socket.socket) -> None:
@@ -84,7 +86,12 @@ def answer(settings: Settings, listening: socket.socket) -> None:
 
     from service.app import create_app
     from service.logs import configure
+    from service.tracing import TracingError, wanted
 
+    try:
+        wanted()
+    except TracingError as error:
+        raise CommandError(str(error)) from error
     configure(settings.log_level)
     sys.setswitchinterval(_SWITCH_SECONDS)
     config = uvicorn.Config(

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
 from index.asked import Search
+from service import tracing
 from service.answers import Answers
 from service.encoding import search_document
 from service.errors import response_to, responses
@@ -44,15 +45,17 @@ def routes(answers: Answers, metrics: Metrics) -> APIRouter:
         found = await asyncio.gather(*(answered(search, request) for search in body.searches))
         ended = time.perf_counter()
         document = {
-            "answers": found,
+            "results": found,
             "took_ms": round((ended - started) * 1e3, 3),
             "request_id": request.state.request_id,
         }
         response = Response(orjson.dumps(document), media_type="application/json")
-        metrics.stage("serialise", time.perf_counter() - ended)
+        took = time.perf_counter() - ended
+        metrics.stage("serialise", took)
+        tracing.stage("serialise", took)
         return response
 
-    async def answered(search: SearchRequest | ValidationError, request: Request) -> dict[str, Any]:
+    async def answered(search: SearchRequest | ValidationError, request: Request) -> dict[str, Any] | orjson.Fragment:
         started = time.perf_counter()
         try:
             asked = _asked(search)
@@ -60,10 +63,10 @@ def routes(answers: Answers, metrics: Metrics) -> APIRouter:
         except Exception as error:  # noqa: BLE001 - whatever became of one of them, the others have their answers
             told = in_terms_of("query", error) if isinstance(error, ValueError) else error
             response = await response_to(request, told)
-            return {"problem": orjson.Fragment(bytes(response.body))}
+            return orjson.Fragment(bytes(response.body))
         took_ms = round((time.perf_counter() - started) * 1e3, 3)
         request_id = request.state.request_id
-        return {"answer": search_document(result, asked.refinement.fields, took_ms=took_ms, request_id=request_id)}
+        return search_document(result, asked.refinement.fields, took_ms=took_ms, request_id=request_id)
 
     return router
 

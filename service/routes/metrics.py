@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fastapi import APIRouter, Request, Response
-from prometheus_client.exposition import choose_encoder
 
 from service.metrics import Metrics
 
@@ -20,7 +21,8 @@ def routes(metrics: Metrics) -> APIRouter:
     )
     async def show(request: Request) -> Response:
         """Counters and histograms, named `saddle_…`, in the format that the scraper asks for."""
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(metrics.registry), headers={"Content-Type": content_type})
+        # off the event loop: of several workers it reads what all of them wrote
+        body, media_type = await asyncio.to_thread(metrics.encoded, request.headers.get("accept", ""))
+        return Response(body, headers={"Content-Type": media_type})
 
     return router

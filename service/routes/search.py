@@ -12,6 +12,7 @@ from index.asked import Asked, Search, Similar
 from index.filters import FilterError
 from index.refinement import Refinement, RefinementError, Sort
 from model.runtime import EmptyTextError
+from service import tracing
 from service.answers import Answers
 from service.encoding import search_document
 from service.errors import InvalidInputError, responses
@@ -93,7 +94,9 @@ def routes(answers: Answers, metrics: Metrics) -> APIRouter:
         took_ms = round((found - started) * 1e3, 3)
         document = search_document(result, fields, took_ms=took_ms, request_id=request.state.request_id)
         response = Response(orjson.dumps(document), media_type="application/json")
-        metrics.stage("serialise", time.perf_counter() - found)
+        took = time.perf_counter() - found
+        metrics.stage("serialise", took)
+        tracing.stage("serialise", took)
         return response
 
     return router

@@ -2,67 +2,22 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
-from contextlib import contextmanager
 
 import httpx
 import pytest
-from fakes import shop_titles, write_bundle, write_catalog
+from running import publisher, saddle_serve, wait_for_snapshot
 
-from index.build import build
 from index.root import activate
 
 CLIENTS = 20
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @pytest.fixture
 def shop(tmp_path):
-    """A bundle and a function that publishes a snapshot of so many products in an index root."""
-    titles = shop_titles(400)
-    write_bundle(tmp_path / "model", titles)
-    root = tmp_path / "index"
-
-    def publish(count: int) -> str:
-        catalog = write_catalog(tmp_path / f"catalog{count}.csv", titles[:count])
-        return build(bundle_dir=tmp_path / "model", catalog=catalog, root=root, threads=1).snapshot
-
-    return root, publish
-
-
-@contextmanager
-def saddle_serve(root):
-    """``saddle serve`` as a process of its own; yields its address, the process and the file it logs to."""
-    port = free_port()
-    command = [sys.executable, "-m", "service", "serve", "--index", str(root), "--port", str(port)]
-    log = root.parent / "serve.log"
-    with log.open("w") as stderr, subprocess.Popen(command, stderr=stderr) as process:
-        try:
-            yield f"http://127.0.0.1:{port}", process, log
-        finally:
-            process.kill()
-
-
-def wait_for_snapshot(url, snapshot):
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        try:
-            response = httpx.get(f"{url}/readyz")
-        except httpx.ConnectError:
-            response = None
-        if response is not None and response.status_code == 200 and response.json()["snapshot"] == snapshot:
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"{snapshot} never served")
+    """A function that publishes a snapshot of so many products in an index root, and the root."""
+    return publisher(tmp_path)
 
 
 def search_until(done, url, answers, failures):

@@ -337,6 +337,22 @@ def test_metrics_count_requests_by_route_and_searches_by_stage(tmp_path, registr
     assert "/some/path" not in text
 
 
+def test_live_searches_are_probed_as_often_as_the_settings_say(tmp_path, registry):
+    point_at(tmp_path, "s1")
+
+    def probes():
+        return registry.get_sample_value("saddle_probes_total", {"outcome": "measured"})
+
+    with serving(tmp_path, registry=registry, probes_per_minute=600) as client:
+        wait_until_ready(client)
+        deadline = time.monotonic() + 10
+        while not probes():
+            assert time.monotonic() < deadline, "no search was probed"
+            client.get("/v1/search", params={"q": "drill"})
+    assert registry.get_sample_value("saddle_probe_recall_ratio_sum", {"mode": "hybrid"}) == probes()
+    assert registry.get_sample_value("saddle_searches_total", {"mode": "hybrid"}) >= probes()
+
+
 def test_a_request_is_one_log_line_without_the_shoppers_words(client):
     with structlog.testing.capture_logs() as logs:
         client.get("/v1/search", params={"q": "private words"})

@@ -101,6 +101,16 @@ def test_a_filter_that_passes_what_lies_far_away_gets_its_rows_all_the_same(chan
     assert np.isin(truth, best).mean() >= 0.97
 
 
+def test_what_the_nearest_leave_out_is_made_up_for_by_more_candidates(channels):
+    """As many as are wanted, or nearly: a page can be filled by far fewer, but not in the right order."""
+    region = Region.around(REGIONS.centres[0], REGIONS.limits[0])
+    order = scan(POINTS, region, c=1.0, gamma=0.8, count=len(POINTS)).rows
+    mask = np.ones(len(POINTS), dtype=np.bool_)
+    mask[order[: 2 * channels.settings.count : 3]] = False
+    mask[order[1 : 2 * channels.settings.count : 3]] = False
+    assert 2 * len(channels.near(region, view(mask), depth=1)) >= channels.settings.count
+
+
 def test_nothing_passes_and_nothing_is_found(channels):
     region = Region.around(REGIONS.centres[0], REGIONS.limits[0])
     assert len(near(channels, region, view(np.zeros(len(POINTS), dtype=np.bool_)), depth=10)) == 0

@@ -15,7 +15,7 @@ from model.catalog import CatalogError
 from service import cli
 from service.commands import CommandError
 
-COMMANDS = ("sample", "train", "reindex", "evaluate", "search", "similar", "explain", "serve", "demo")
+COMMANDS = ("sample", "train", "reindex", "evaluate", "search", "similar", "explain", "serve", "openapi", "demo")
 
 
 def run(*arguments):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from index import exact
 from index.algebra import Box, Region
-from index.exact import scan
+from index.exact import ExactCandidates, scan
 
 
 def oracle(points, centre, limit, *, c, gamma):
@@ -99,3 +99,23 @@ def test_asking_for_more_than_there_is_gives_all_rows_in_order():
     found = scan(points, Region.around(points[0], np.full(8, 0.1, dtype=np.float32)), c=1.0, gamma=0.5, count=100)
     assert sorted(found.rows.tolist()) == list(range(20))
     assert (np.diff(found.distances) >= 0).all()
+
+
+@given(count=st.integers(1, 400), boxes=st.integers(1, 3), seed=st.integers(0, 100))
+@settings(max_examples=25, deadline=None)
+def test_candidates_by_scans_of_pieces_are_those_of_one_scan(count, boxes, seed):
+    points = hierarchical_points(1000, 8, seed=seed)
+    several = Region(tuple(Box.around(*region(8, seed + number)) for number in range(boxes)))
+    waited = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exact, "PIECE", 300)
+        found = ExactCandidates(points, c=1.0, gamma=0.8, pause=waited.append).search(several.boxes, count)
+    expected = scan(points, several, c=1.0, gamma=0.8, count=count)
+    np.testing.assert_array_equal(found, expected.rows)
+    assert len(waited) == 4
+    assert all(seconds > 0 for seconds in waited)
+
+
+def test_no_candidates_are_found_where_none_are_asked_for():
+    points = hierarchical_points(100, 8)
+    assert not len(ExactCandidates(points, c=1.0, gamma=0.8).search(Region.around(*region(8, 1)).boxes, 0))

@@ -19,7 +19,7 @@ RESULT = SearchResult(
     snapshot="20261121T144745-46c5ac",
     model="anthem-a822e1b0254f",
     timings=Timings(encode=0.0, candidates=0.0, rerank=0.0, fuse=0.0, fetch=0.0),
-    measured=0,
+    measured=12,
 )
 
 

@@ -306,3 +306,17 @@ def test_changes_of_others_are_shown_while_a_new_snapshot_is_opened(tmp_path):
             assert "new" in bench.opened[1].stored
 
     asyncio.run(asyncio.wait_for(scenario(), timeout=10))
+
+
+def test_a_new_snapshot_shares_what_the_journal_stored(tmp_path):
+    bench = Bench(tmp_path)
+    point_at(tmp_path, "s1")
+    bench.live.reload()
+    with Journal(tmp_path / JOURNAL) as other:
+        other.append([Change("new", Product("new", "gizmo"), np.zeros(2, dtype=np.float32))], model="anthem-fake")
+    bench.live.catch_up()
+    point_at(tmp_path, "s2")
+    bench.live.reload()
+    first, second = bench.opened
+    assert second.rows is first.rows
+    assert "new" in second.stored

@@ -1,0 +1,65 @@
+"""A typed client of Saddle, the self-hosted product search."""
+
+from saddle_client.async_client import AsyncClient
+from saddle_client.client import Client
+from saddle_client.errors import (
+    AnswerError,
+    BulkError,
+    ConflictError,
+    DeadlineExceededError,
+    ForbiddenError,
+    InvalidInputError,
+    LostError,
+    NotFoundError,
+    NotReachedError,
+    OverloadedError,
+    ProblemError,
+    SaddleError,
+    ServerError,
+    TimedOutError,
+    TooLargeError,
+    TransportError,
+    UnauthorizedError,
+    UnavailableError,
+)
+from saddle_client.models import (
+    BulkReport,
+    Change,
+    Deletion,
+    Hit,
+    Product,
+    SearchRequest,
+    SearchResponse,
+)
+from saddle_client.retry import Retry
+
+__all__ = [
+    "AnswerError",
+    "AsyncClient",
+    "BulkError",
+    "BulkReport",
+    "Change",
+    "Client",
+    "ConflictError",
+    "DeadlineExceededError",
+    "Deletion",
+    "ForbiddenError",
+    "Hit",
+    "InvalidInputError",
+    "LostError",
+    "NotFoundError",
+    "NotReachedError",
+    "OverloadedError",
+    "ProblemError",
+    "Product",
+    "Retry",
+    "SaddleError",
+    "SearchRequest",
+    "SearchResponse",
+    "ServerError",
+    "TimedOutError",
+    "TooLargeError",
+    "TransportError",
+    "UnauthorizedError",
+    "UnavailableError",
+]
