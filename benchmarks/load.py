@@ -76,3 +76,59 @@ class Client:
         if status != 200:
             raise LoadError(f"{method} {path}: {status}, {answer[:200]!r}")
         return json.loads(answer)
+
+
+class Line(asyncio.Protocol):
+    """A connection for one prepared request after the other; of an answer it reads the status and the length only.
+
+    That costs a third of what :class:`Client` does, so one core can keep another one busy.
+    """
+
+    def __init__(self) -> None:
+        self._answered: asyncio.Future[int] | None = None
+        self._status = 0
+        self._missing = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self._transport: asyncio.Transport = transport  # type: ignore[assignment]  # of a TCP connection
+
+    def send(self, request: bytes) -> asyncio.Future[int]:
+        """The status of the answer to ``request``, when all of it is there; a :class:`LoadError` if there is none."""
+        self._answered = asyncio.get_running_loop().create_future()
+        self._missing = -1
+        self._transport.write(request)
+        return self._answered
+
+    def data_received(self, data: bytes) -> None:
+        """Take in a piece; heads come whole from the services that are measured."""
+        if self._missing < 0:
+            head = data.index(b"\r\n\r\n") + 4
+            length = data[:head].lower().index(b"content-length:") + 15
+            self._status = int(data[9:12])
+            self._missing = int(data[length : data.index(b"\r", length)]) + head
+        self._missing -= len(data)
+        if self._missing <= 0 and self._answered is not None and not self._answered.done():
+            self._answered.set_result(self._status)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Tell who waits."""
+        if self._answered is not None and not self._answered.done():
+            self._answered.set_exception(LoadError(f"the connection was closed before the answer: {error}"))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._transport.close()
+
+    @classmethod
+    async def to(cls, port: int) -> Self:
+        """A connection to ``port`` of this machine."""
+        _, line = await asyncio.get_running_loop().create_connection(cls, "127.0.0.1", port)
+        return line
+
+
+def prepared(path: str, document: Any) -> bytes:
+    """A POST of a JSON document, as it goes over the wire."""
+    body = json.dumps(document).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body

@@ -26,7 +26,7 @@ class Answers:
         threads: how many batches are computed at once.
         cache_hits: how many hits to keep for those who ask the same again; 0 for none.
         metrics: where stages, batches and the cache are recorded.
-        offer: gets to see what was computed, and how it would be again.
+        offer: gets to see what was answered, and how it would be again.
     """
 
     def __init__(
@@ -61,22 +61,24 @@ class Answers:
         """
         # before the search begins, so that it sees what this version has, or more
         version = None if self._cache.off else self._live.version
+        answer = None if version is None else self._cache.get(version, asked)
         if version is not None:
-            kept = self._cache.get(version, asked)
-            self._metrics.cache(kept is not None)
-            if kept is not None:
-                self._metrics.answered(kept)
-                return kept
+            self._metrics.cache(answer is not None)
+        if answer is None:
+            answer = await self._found(asked)
+            # by another snapshot if it was taken up meanwhile
+            if version is not None and answer.snapshot == version.snapshot:
+                self._cache.put(version, asked, answer)
+        self._metrics.answered(answer)
+        self._offer(lambda searcher: searcher.answer(asked), answer)
+        return answer
+
+    async def _found(self, asked: Asked) -> SearchResult:
         answer, waited = await self._batcher.answer(asked)
         self._metrics.stage("queue", waited)
         self._metrics.stages(answer.timings)
         self._metrics.measured(answer.measured)
-        self._metrics.answered(answer)
         tracing.stages(answer.timings, queue=waited)
-        self._offer(lambda searcher: searcher.answer(asked), answer)
-        # by another snapshot if it was taken up meanwhile
-        if version is not None and answer.snapshot == version.snapshot:
-            self._cache.put(version, asked, answer)
         return answer
 
     def _computed(self, asked: Sequence[Asked]) -> Sequence[SearchResult | Exception]:
