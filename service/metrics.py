@@ -51,11 +51,18 @@ class Metrics:
             ("method", "route", "status"),
             registry=registry,
         )
+        self._answered: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._request_seconds = Histogram(
             "saddle_http_request_duration_seconds",
             "Time from a request's head to the end of its response.",
             ("method", "route"),
             buckets=_REQUEST_BUCKETS,
+            registry=registry,
+        )
+        self._refused = Counter(
+            "saddle_http_refused_total",
+            "HTTP requests refused at the door.",
+            ("reason",),
             registry=registry,
         )
         self._stage_seconds = Histogram(
@@ -86,8 +93,18 @@ class Metrics:
     def request(self, *, method: str, route: str, status: int, seconds: float) -> None:
         """Count one HTTP request; ``route`` is the template, not the path that was asked for."""
         method = method if method in _METHODS else "other"
-        self._requests.labels(method, route, str(status)).inc()
-        self._request_seconds.labels(method, route).observe(seconds)
+        known = self._answered.get((method, route, status))
+        if known is None:
+            # looked up once: labels are checked at every look, which costs more than the counting
+            known = self._requests.labels(method, route, str(status)), self._request_seconds.labels(method, route)
+            self._answered[method, route, status] = known
+        counter, histogram = known
+        counter.inc()
+        histogram.observe(seconds)
+
+    def refused(self, reason: str) -> None:
+        """Count a request that was refused at the door, by the ``code`` that it was told."""
+        self._refused.labels(reason).inc()
 
     def stages(self, timings: Timings) -> None:
         """Record how long each stage of one search took."""
