@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _SWITCH_SECONDS = 0.0005
 """After how long a thread that works in Python lets another go on: a search waits at each of its many turns."""
 
+_UNREAD_MILLISECONDS = 30_000
+
 
 def serve(
     index: Annotated[
@@ -68,6 +70,7 @@ def _run(settings: Settings) -> None:
     from service.app import create_app
     from service.drain import DrainingServer
     from service.logs import configure
+    from service.protocol import PatientProtocol
 
     configure(settings.log_level)
     sys.setswitchinterval(_SWITCH_SECONDS)
@@ -77,6 +80,7 @@ def _run(settings: Settings) -> None:
         config = uvicorn.Config(
             app,
             log_config=None,
+            http=PatientProtocol,
             ws="none",
             proxy_headers=False,
             access_log=False,
@@ -94,7 +98,10 @@ def _run(settings: Settings) -> None:
 def _listen(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address[:2], family=family, backlog=2048)
+        listening = socket.create_server(address[:2], family=family, backlog=2048)
+        # of the connections that it takes: who does not read an answer for so long does not have it kept in memory
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MILLISECONDS)
+        return listening
     except OSError as error:
         raise CommandError(
             f"cannot listen on {host}:{port}: {error.strerror}; choose another with --host and --port"
