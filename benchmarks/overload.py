@@ -42,6 +42,7 @@ _ANSWERED = 0.99
 _STEP_SECONDS = 5.0
 _BISECTIONS = 4
 _RECOVERY_SECONDS = 10.0
+_REFUSALS, _CALLERS = 8000, 8
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -143,6 +144,7 @@ async def _measured(url: str, serving: int, asked: argparse.Namespace) -> dict[s
         async with _watched(serving) as (memory, busy):
             over = await load.run(rate=asked.times * capacity, seconds=asked.seconds)
         after = await load.run(rate=capacity / 2, seconds=_RECOVERY_SECONDS)
+        door = await _door(client, serving)
     peak = max(step["goodput"] for step in (*steps, _told(full)))
     return {
         "mode": asked.mode,
@@ -152,6 +154,7 @@ async def _measured(url: str, serving: int, asked: argparse.Namespace) -> dict[s
         "full": _told(full),
         "over": {**_told(over), "service_cores": busy["cores"], **_grown(memory)},
         "after": _told(after),
+        "refusal_cpu_us": door,
         "peak_goodput": peak,
         "p99_over_full": round(_cut(_times(over, 200), 99) / _cut(_times(full, 200), 99), 3),
         "goodput_of_peak": round(_told(over)["goodput"] / peak, 3),
@@ -189,17 +192,31 @@ async def _watched(serving: int) -> Any:
             memory.append(int(Path(f"/proc/{serving}/statm").read_text(encoding="utf-8").split()[1]) * _PAGE)
             await asyncio.sleep(1.0)
 
-    def seconds() -> float:
-        fields = Path(f"/proc/{serving}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-        return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
-
-    began, spent = time.perf_counter(), seconds()
+    began, spent = time.perf_counter(), _cpu(serving)
     looking = asyncio.create_task(look())
     try:
         yield memory, busy
     finally:
         looking.cancel()
-        busy["cores"] = round((seconds() - spent) / (time.perf_counter() - began), 3)
+        busy["cores"] = round((_cpu(serving) - spent) / (time.perf_counter() - began), 3)
+
+
+async def _door(client: Client, serving: int) -> float:
+    """CPU microseconds of the service for a request that is refused at the door, the HTTP server's part included."""
+
+    async def refused() -> None:
+        for _ in range(_REFUSALS // _CALLERS):
+            await client.send("GET", "/v1/nothing", b"", "")
+
+    spent = _cpu(serving)
+    await asyncio.gather(*(refused() for _ in range(_CALLERS)))
+    return round(1e6 * (_cpu(serving) - spent) / _REFUSALS, 1)
+
+
+def _cpu(process: int) -> float:
+    """CPU seconds that a process has used, as its threads' clocks have them."""
+    tasks = Path(f"/proc/{process}/task").iterdir()
+    return sum(int((task / "schedstat").read_text(encoding="utf-8").split()[0]) for task in tasks) / 1e9
 
 
 def _times(found: Sequence[Search], status: int) -> list[float]:

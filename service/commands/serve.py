@@ -101,11 +101,11 @@ def _listen(host: str, port: int) -> socket.socket:
         listening = socket.create_server(address[:2], family=family, backlog=2048)
         # of the connections that it takes: who does not read an answer for so long does not have it kept in memory
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MILLISECONDS)
-        return listening
     except OSError as error:
         raise CommandError(
             f"cannot listen on {host}:{port}: {error.strerror}; choose another with --host and --port"
         ) from error
+    return listening
 
 
 def _settings(given: dict[str, Any]) -> Settings:
