@@ -8,7 +8,7 @@ from benchmarks.tables.markdown import Bar, compared, read, table
 def overload() -> str:
     """Searches at half of the capacity, at all of it, beyond it and after."""
     report = read("overload")
-    phases = {"half of it": "half", "all of it": "full", "three times": "over", "half, after": "after"}
+    phases = {"half of it": "half", "all of it": "full", "three times the peak": "over", "half, after": "after"}
     columns = ("searches", "answered", "refused", "failed", "goodput", "median_ms", "p99_ms")
     refused = ("refused_median_ms", "refused_p99_ms")
     lines = [
