@@ -29,6 +29,7 @@ from index.changes import Changes
 from index.journal import JOURNAL, Journal
 from index.root import current, place_of, point_at
 from index.search import Searcher
+from service.deadline import begun_in_time
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -136,13 +137,14 @@ class LiveSearcher:
 
         Raises:
             NotReadyError: no snapshot is loaded yet.
+            DeadlineExceededError: no thread was free before the request's deadline.
         """
 
         def leased() -> _Answer:
             with self.lease() as searcher:
                 return question(searcher)
 
-        return await asyncio.get_running_loop().run_in_executor(self._pool, leased)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, begun_in_time(leased))
 
     async def change(self, action: Callable[[Changes], _Answer]) -> _Answer:
         """What ``action`` makes of the changes, off the event loop; when it returns, searches see what it did.
@@ -150,6 +152,7 @@ class LiveSearcher:
         Raises:
             NotReadyError: no snapshot is loaded yet.
             ReadOnlyError: the index root cannot be written to.
+            DeadlineExceededError: no thread was free before the request's deadline; nothing was changed.
         """
 
         def changed() -> _Answer:
@@ -160,7 +163,7 @@ class LiveSearcher:
             self.catch_up()
             return answer
 
-        return await asyncio.get_running_loop().run_in_executor(self._changers, changed)
+        return await asyncio.get_running_loop().run_in_executor(self._changers, begun_in_time(changed))
 
     async def switch(self, chosen: Callable[[], str]) -> str:
         """Make the snapshot whose id is ``chosen`` current and answer from it, off the event loop; return its id.

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _SWITCH_SECONDS = 0.0005
 """After how long a thread that works in Python lets another go on: a search waits at each of its many turns."""
 
+_UNREAD_MILLISECONDS = 30_000
+
 
 def serve(
     index: Annotated[
@@ -28,6 +30,7 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to bind.", show_default="127.0.0.1")] = None,
     port: Annotated[int | None, typer.Option(help="Port to bind.", min=1, max=65535, show_default="8080")] = None,
     threads: Annotated[int | None, typer.Option(help="Searches that run at once.", min=1)] = None,
+    keys: Annotated[Path | None, typer.Option(help="File of API keys, which `saddle keys` writes.")] = None,
     device: Annotated[
         str | None,
         typer.Option(help="Where points lie and encoders run: cpu, cuda or cuda:N.", show_default="cpu"),
@@ -37,12 +40,13 @@ def serve(
     """Answer searches over HTTP, and pick up every new snapshot without a restart.
 
     Options win over the SADDLE_… environment variables.
-    Callers are not asked who they are, so only this machine can call:
-    another --host needs SADDLE_ALLOW_PUBLIC=true, and a gateway before it.
+    Without --keys callers are not asked who they are, so only this machine can call:
+    another --host needs keys, or SADDLE_ALLOW_PUBLIC=true and a gateway before it.
 
     Examples:
       saddle serve --index var/index
       saddle serve --index var/index --device cuda
+      saddle serve --index var/index --keys var/keys.json --host 0.0.0.0
       SADDLE_INDEX=var/index SADDLE_PORT=9000 saddle serve
     """
     given = {
@@ -50,6 +54,7 @@ def serve(
         "host": host,
         "port": port,
         "threads": threads,
+        "keys": keys,
         "device": device,
         "log_level": log_level,
     }
@@ -63,7 +68,9 @@ def _run(settings: Settings) -> None:
     import uvicorn
 
     from service.app import create_app
+    from service.drain import DrainingServer
     from service.logs import configure
+    from service.protocol import PatientProtocol
     from service.tracing import TracingError, wanted
 
     try:
@@ -74,15 +81,20 @@ def _run(settings: Settings) -> None:
     sys.setswitchinterval(_SWITCH_SECONDS)
     listening = _listen(settings.host, settings.port)
     with listening:
+        app = create_app(settings)
         config = uvicorn.Config(
-            create_app(settings),
+            app,
             log_config=None,
+            http=PatientProtocol,
+            ws="none",
+            proxy_headers=False,
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=settings.shutdown_seconds,
         )
         try:
-            uvicorn.Server(config).run(sockets=[listening])
+            server = DrainingServer(config, draining=app.state.draining, seconds=settings.drain_seconds)
+            server.run(sockets=[listening])
         except KeyboardInterrupt:
             # uvicorn raises it again once everything is closed; Ctrl-C is how one stops a service
             return
@@ -91,11 +103,14 @@ def _run(settings: Settings) -> None:
 def _listen(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address[:2], family=family, backlog=2048)
+        listening = socket.create_server(address[:2], family=family, backlog=2048)
+        # of the connections that it takes: who does not read an answer for so long does not have it kept in memory
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MILLISECONDS)
     except OSError as error:
         raise CommandError(
             f"cannot listen on {host}:{port}: {error.strerror}; choose another with --host and --port"
         ) from error
+    return listening
 
 
 def _settings(given: dict[str, Any]) -> Settings:
