@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
 MAX_OTHERS = 16
 """Requests besides searches that may be inside: each may bring a body of 32 MiB."""
-_LEAST = 8
-_MOST = 1024
+_LEAST, _FIRST, _MOST = 8, 32, 1024
 _FEW = 16
 """Answers to look at before a correction, or as many as there are places if that is more: one turn of the queue."""
 _SHRINK, _GROW = 0.5, 1.25
@@ -43,15 +42,16 @@ log = structlog.get_logger()
 class AdaptiveLimit:
     """How many requests may be inside, so that half of them are answered within ``target`` seconds.
 
-    There are never fewer than ``least`` places: on a slow machine the target gives way, not the service.
+    There are ``first`` places to begin with, so that some bursts pass before anything is known, and never fewer than
+    ``least``: on a slow machine the target gives way, not the service.
     """
 
-    def __init__(self, *, target: float, least: int = _LEAST, most: int = _MOST) -> None:
+    def __init__(self, *, target: float, least: int = _LEAST, first: int = _FIRST, most: int = _MOST) -> None:
         self.inside = 0
         self._target = target
         self._least = least
         self._most = most
-        self._places = float(least)
+        self._places = float(first)
         self._pressed = False
         self._took: list[float] = []
         self._answers = 0

@@ -18,8 +18,8 @@ DEADLINE: ContextVar[float | None] = ContextVar("deadline", default=None)
 class DeadlineExceededError(Exception):
     """The request's deadline passed before its work was begun, or while it waited for an answer."""
 
-    def __init__(self) -> None:
-        super().__init__("the deadline passed before there was an answer")
+    def __init__(self, message: str = "the deadline passed before there was an answer") -> None:
+        super().__init__(message)
 
 
 def begun_in_time(work: Callable[[], _Answer]) -> Callable[[], _Answer]:

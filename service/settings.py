@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     """How long a search may take whose caller does not say (``X-Request-Timeout-Ms``)."""
     body_seconds: Annotated[float, Field(gt=0)] = 30.0
     """How long a request's body may take to arrive."""
-    latency_target_seconds: Annotated[float, Field(gt=0)] = 0.05
+    latency_target_seconds: Annotated[float, Field(gt=0)] = 0.1
     """When more searches come than can be answered, so many are let in that half are answered within this time."""
     reload_seconds: Annotated[float, Field(gt=0)] = 2.0
     """How often ``CURRENT`` is read to see whether a new snapshot was published."""

@@ -187,12 +187,12 @@ class Client:
 
     def __init__(self, portal: BlockingPortal, client: httpx.AsyncClient, app: FastAPI) -> None:
         self.app = app
-        self._portal = portal
+        self.portal = portal
         self._client = client
 
     def request(self, method: str, url: str, **options: Any) -> httpx.Response:
         """Send one request and wait for its response."""
-        return self._portal.call(lambda: self._client.request(method, url, **options))
+        return self.portal.call(lambda: self._client.request(method, url, **options))
 
     def get(self, url: str, **options: Any) -> httpx.Response:
         return self.request("GET", url, **options)
