@@ -113,7 +113,7 @@ def test_beyond_the_places_searches_are_refused_while_probes_and_changes_pass(bu
     assert {answer.json()["code"] for answer in refused} == {"overloaded"}
     assert {answer.headers["retry-after"] for answer in refused} == {"1"}
     assert client.get("/readyz").status_code == 200
-    assert 'saddle_http_refused_total{reason="overloaded"} 6.0' in client.get("/metrics").text
+    assert 'saddle_requests_refused_total{reason="overloaded"} 6.0' in client.get("/metrics").text
     assert client.request("PUT", "/v1/products/p1", json={"title": "drill"}).status_code in {200, 503}
     searcher.gate.set()
     assert [answer.result().status_code for answer in (*inside, *more)].count(200) == 32
