@@ -142,7 +142,8 @@ async def _measured(url: str, serving: int, asked: argparse.Namespace) -> dict[s
         capacity, steps = await _capacity(load)
         peak = max(step["goodput"] for step in steps)
         half = await load.run(rate=capacity / 2, seconds=_RECOVERY_SECONDS)
-        full = await load.run(rate=capacity, seconds=asked.seconds / 3)
+        async with _watched(serving) as (_, busy_full):
+            full = await load.run(rate=capacity, seconds=asked.seconds / 3)
         async with _watched(serving) as (memory, busy):
             over = await load.run(rate=asked.times * peak, seconds=asked.seconds)
         after = await load.run(rate=capacity / 2, seconds=_RECOVERY_SECONDS)
@@ -152,8 +153,8 @@ async def _measured(url: str, serving: int, asked: argparse.Namespace) -> dict[s
         "capacity": round(capacity, 1),
         "steps": steps,
         "half": _told(half),
-        "full": _told(full),
-        "over": {**_told(over), "service_cores": busy["cores"], **_grown(memory)},
+        "full": {**_told(full), **busy_full},
+        "over": {**_told(over), **busy, **_grown(memory)},
         "after": _told(after),
         "refusal_cpu_us": door,
         "peak_goodput": peak,
@@ -184,7 +185,7 @@ async def _capacity(load: Load) -> tuple[float, list[dict[str, Any]]]:
 
 @contextlib.asynccontextmanager
 async def _watched(serving: int) -> Any:
-    """Fills a list with the service's resident bytes, every second, and a dict with how many cores it kept busy."""
+    """Fills a list with the service's resident bytes, every second, and a dict with the cores that were kept busy."""
     memory: list[int] = []
     busy: dict[str, float] = {}
 
@@ -193,13 +194,21 @@ async def _watched(serving: int) -> Any:
             memory.append(int(Path(f"/proc/{serving}/statm").read_text(encoding="utf-8").split()[1]) * _PAGE)
             await asyncio.sleep(1.0)
 
-    began, spent = time.perf_counter(), _cpu(serving)
+    def spent() -> tuple[float, float, float]:
+        ticks = Path("/proc/stat").read_text(encoding="utf-8").split(maxsplit=9)
+        busy = sum(int(ticks[i]) for i in (1, 2, 3, 6, 7, 8)) / os.sysconf("SC_CLK_TCK")
+        return _cpu(serving), time.process_time(), busy
+
+    began, before = time.perf_counter(), spent()
     looking = asyncio.create_task(look())
     try:
         yield memory, busy
     finally:
         looking.cancel()
-        busy["cores"] = round((_cpu(serving) - spent) / (time.perf_counter() - began), 3)
+        seconds = time.perf_counter() - began
+        service, load, all_of_it = (now - then for now, then in zip(spent(), before, strict=True))
+        shares = {"service_cores": service, "load_cores": load, "other_cores": all_of_it - service - load}
+        busy.update({name: round(share / seconds, 3) for name, share in shares.items()})
 
 
 async def _door(client: Client, serving: int) -> float:
