@@ -9,7 +9,7 @@ DEMO ?=
 GPU_TESTS := tests/unit/test_device.py tests/unit/test_fused.py tests/unit/test_resident.py tests/integration/test_resident_search.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test image gpu check format openapi bench scale soak compare clean
+.PHONY: help setup demo test image gpu check format openapi audit bench scale soak compare clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,11 @@ format: $(READY) ## Format the code
 openapi: $(READY) ## Write docs/openapi.json again, after a change of the HTTP interface
 	$(BIN)/saddle openapi --out docs/openapi.json
 
+audit: $(READY) ## Ask PyPI's advisories about what is installed (fails with 75 if it cannot ask)
+	@test -x .venv-audit/bin/pip-audit || { $(PYTHON) -m venv .venv-audit && \
+		.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.9,<3'; }
+	@$(BIN)/python deploy/audit.py .venv-audit/bin/pip-audit "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+
 bench: $(READY) ## Measure on Home Depot, three seeds (DATA=folder with products.csv.gz and judgments.csv.gz)
 	@test -n "$(DATA)" || { echo "make bench needs DATA=folder with products.csv.gz and judgments.csv.gz; see docs/benchmarks.md"; exit 2; }
 	$(BIN)/python -m benchmarks.homedepot --data $(DATA) --out benchmarks/homedepot.json
@@ -68,4 +73,4 @@ compare: $(READY) ## Measure ANTHEM beside its twins and other systems (DATA=fol
 	OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=2000 $(BIN)/python -m benchmarks.compare --data $(DATA) --out benchmarks/compare.d
 
 clean: ## Remove .venv and everything generated
-	rm -rf $(VENV) .venv-gpu var .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-gpu .venv-audit var .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -96,7 +96,7 @@ class Cells:
     def save(self, directory: Path) -> None:
         """Write codes and spreads to ``directory``."""
         faiss.write_index(self._index, str(directory / INDEX))
-        np.save(directory / SPREADS, self._spreads)
+        np.save(directory / SPREADS, self._spreads, allow_pickle=False)
 
     def __len__(self) -> int:
         return int(self._index.ntotal)

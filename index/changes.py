@@ -82,6 +82,9 @@ class Changes:
         mark = searcher.mark
         # numbers of another journal mean nothing here
         after = self._after = mark.sequence if mark is not None and mark.id == journal.id else 0
+        if journal.last() < after:
+            # it was put back as it was before the snapshot: what comes next must not pass for what is folded in
+            journal.go_on_after(after)
         shared = beside is not None and beside._journal is journal
         searcher.show(beside._rows_for(searcher, after=after) if beside is not None and shared else None, after=after)
 

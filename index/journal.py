@@ -184,6 +184,15 @@ class Journal:
             ).fetchone()
             return None if found is None else float(found[0])
 
+    def go_on_after(self, sequence: int) -> None:
+        """Number the changes that come next from ``sequence`` on, if there are not as many yet."""
+        with self._committing, self._transaction():
+            known = self._writer.execute(
+                "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'changes'", (sequence,)
+            )
+            if not known.rowcount:
+                self._writer.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('changes', ?)", (sequence,))
+
     def version(self) -> int:
         """A number that changes when the journal has: much cheaper to ask for than the changes."""
         with self._read() as reader:

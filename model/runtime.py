@@ -28,6 +28,8 @@ _ON_GPU = "CUDAExecutionProvider"
 
 log = logging.getLogger(__name__)
 
+ort.disable_telemetry_events()
+
 
 class EmptyTextError(ValueError):
     """A text with no letter or digit in it: there is nothing to encode."""

@@ -8,17 +8,27 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
 from prometheus_client import CollectorRegistry
+from starlette.middleware.cors import CORSMiddleware
 
 from index.device import Device
 from index.search import Searcher
-from service import errors, openapi, tracing
-from service.access import AccessMiddleware
+from service import errors, tracing
+from service.access import REQUEST_ID, AccessMiddleware
+from service.admission import AdmissionMiddleware
 from service.answers import Answers
+from service.document import completed
+from service.drain import Draining
+from service.guard import GuardMiddleware
+from service.keys import KeyRing
 from service.live import LiveSearcher
 from service.metrics import Metrics
+from service.openapi import prune
+from service.patience import TIMEOUT_FIELD, PatienceMiddleware
 from service.probe import RecallProbe
-from service.routes import batch, console, explain, health, metrics, products, search, snapshots
+from service.routes import batch, console, docs, explain, health, metrics, products, search, snapshots
+from service.scopes import RouteTable
 from service.watch import watching
 
 if TYPE_CHECKING:
@@ -39,7 +49,7 @@ Errors are [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problem documents 
 class _Saddle(FastAPI):
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
-            self.openapi_schema = openapi.prune(errors.declare_media_type(super().openapi()))
+            self.openapi_schema = prune(completed(super().openapi()))
         return self.openapi_schema
 
 
@@ -90,25 +100,57 @@ def create_app(
             {"name": "products", "description": "Change products while searches go on."},
             {"name": "operations", "description": "Is it alive, is it ready, how is it doing?"},
         ],
+        docs_url=None,  # FastAPI's page loads scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
     )
-    app.include_router(search.routes(answers, measured))
-    app.include_router(batch.routes(answers, measured))
-    app.include_router(explain.routes(live))
-    app.include_router(products.routes(live))
-    app.include_router(snapshots.routes(live, settings.index))
-    app.include_router(health.routes(live))
-    app.include_router(metrics.routes(measured))
-    app.include_router(console.routes())
-    errors.install(app)
-    app.add_middleware(AccessMiddleware, metrics=measured)
+    draining = app.state.draining = Draining()
+    for router in (
+        search.routes(answers, measured),
+        batch.routes(answers, measured),
+        explain.routes(live),
+        products.routes(live),
+        snapshots.routes(live, settings.index),
+        health.routes(live, draining),
+        metrics.routes(measured),
+        console.routes(),
+        docs.routes(),
+    ):
+        app.include_router(router)
+    _put_doors(app, settings, measured, draining)
     if traced is not None:
         from service.spans import TracingMiddleware
 
         app.add_middleware(TracingMiddleware, tracer=traced.tracer)
     return app
+
+
+def _put_doors(app: FastAPI, settings: Settings, measured: Metrics, draining: Draining) -> None:
+    """Put what every request passes before ``app``; the one added last is the outermost."""
+    served = [(route.path or "", route.methods or ()) for route in iter_route_contexts(app.routes)]
+    app.add_middleware(
+        PatienceMiddleware, deadline_seconds=settings.deadline_seconds, body_seconds=settings.body_seconds
+    )
+    errors.install(app)
+    app.add_middleware(AdmissionMiddleware, target_seconds=settings.latency_target_seconds, metrics=measured)
+    app.add_middleware(
+        GuardMiddleware,
+        table=RouteTable(served),
+        keys=None if settings.keys is None else KeyRing(settings.keys),
+        local=not settings.allow_public,
+        origins=settings.cors_origins,
+        metrics=measured,
+    )
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST", "PUT", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", REQUEST_ID, TIMEOUT_FIELD],
+            expose_headers=[REQUEST_ID, "Retry-After"],
+        )
+    app.add_middleware(AccessMiddleware, metrics=measured, draining=draining)
 
 
 def _tracing() -> Tracing | None:

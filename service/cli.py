@@ -11,6 +11,7 @@ from service.commands import CommandError
 from service.commands.demo import demo
 from service.commands.evaluate import evaluate
 from service.commands.explain import explain
+from service.commands.keys import app as keys
 from service.commands.openapi import openapi
 from service.commands.reindex import reindex
 from service.commands.sample import sample
@@ -36,6 +37,7 @@ _EXPECTED = (
     ("index.snapshot", "SnapshotError"),
     ("index.build", "BuildError"),
     ("index.journal", "JournalError"),
+    ("service.keys", "KeysError"),
 )
 _EXTRAS = {
     "faiss": "cpu",
@@ -85,6 +87,7 @@ app.command("similar")(similar)
 app.command("explain")(explain)
 app.command("serve")(serve)
 app.add_typer(snapshots, name="snapshots")
+app.add_typer(keys, name="keys")
 app.command("openapi")(openapi)
 app.command("demo")(demo)
 

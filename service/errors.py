@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
+import orjson
 import structlog
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -13,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
 
 from index.documents import UnknownProductError
+from service.deadline import DeadlineExceededError
 from service.live import NotReadyError, ReadOnlyError
 
 if TYPE_CHECKING:
@@ -20,16 +22,20 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI, Request
     from starlette.responses import Response
+    from starlette.types import Scope, Send
 
     from index.places import Place
 
 PROBLEM_JSON = "application/problem+json"
+_PROBLEM_TYPE = (b"content-type", PROBLEM_JSON.encode())
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _RETRY_SECONDS = "2"
 _MAX_FIELD_ERRORS = 20
 _MAX_FIELD_NAME = 100
 _CODES = {
     404: "not_found",
     405: "method_not_allowed",
+    408: "request_timeout",
     409: "conflict",
     413: "content_too_large",
     415: "unsupported_media_type",
@@ -75,29 +81,49 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": Problem, "description": HTTPStatus(status).phrase} for status in statuses}
 
 
-def declare_media_type(openapi: dict[str, Any]) -> dict[str, Any]:
-    """Say in an OpenAPI document that problems are problem+json; FastAPI can only file them under JSON."""
-    for path in openapi["paths"].values():
-        for operation in path.values():
-            for response in operation["responses"].values():
-                content = response.get("content", {})
-                schema = content.get("application/json", {}).get("schema", {})
-                if schema.get("$ref") == "#/components/schemas/Problem":
-                    content[PROBLEM_JSON] = content.pop("application/json")
-    return openapi
+class Refusal(NamedTuple):
+    """A problem that is answered at the door, before the application sees the request."""
+
+    status: int
+    code: str
+    detail: str
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+async def refuse(scope: Scope, send: Send, refusal: Refusal) -> None:
+    """Answer a request with a problem document, as cheaply as that goes: under overload, most answers are this."""
+    scope["state"]["refused"] = True
+    body = orjson.dumps(
+        {
+            "type": "about:blank",
+            "title": _PHRASES[refusal.status],
+            "status": refusal.status,
+            "detail": refusal.detail,
+            "code": refusal.code,
+            "request_id": scope["state"]["request_id"],
+        }
+    )
+    headers = [_PROBLEM_TYPE, (b"content-length", str(len(body)).encode()), *refusal.headers]
+    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def install(app: FastAPI) -> None:
     """Answer every error of ``app`` with a problem document; what was unexpected is told to the log only."""
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(RequestValidationError, _validation)
-    app.add_exception_handler(InvalidInputError, _invalid_input)
-    app.add_exception_handler(UnknownProductError, _unknown_product)
-    app.add_exception_handler(NotReadyError, _not_ready)
-    app.add_exception_handler(ReadOnlyError, _read_only)
+    handlers = {
+        HTTPException: _http,
+        RequestValidationError: _validation,
+        InvalidInputError: _invalid_input,
+        UnknownProductError: _unknown_product,
+        NotReadyError: _not_ready,
+        ReadOnlyError: _read_only,
+        DeadlineExceededError: _deadline_exceeded,
+    }
+    for kind, handler in handlers.items():
+        app.add_exception_handler(kind, handler)
     # A middleware of its own and not Starlette's outermost handler, which would answer outside the access
-    # middleware, without a request id, and raise the error again.
-    app.add_middleware(ExceptionMiddleware, handlers={Exception: _unexpected})
+    # middleware, without a request id, and raise the error again. It answers also for the middleware inside it.
+    app.add_middleware(ExceptionMiddleware, handlers={**handlers, Exception: _unexpected})
 
 
 async def response_to(request: Request, error: Exception) -> Response:
@@ -146,6 +172,10 @@ async def _not_ready(request: Request, error: Exception) -> JSONResponse:
 
 async def _read_only(request: Request, error: Exception) -> JSONResponse:
     return _problem(request, 503, "read_only", str(error))
+
+
+async def _deadline_exceeded(request: Request, error: Exception) -> JSONResponse:
+    return _problem(request, 504, "deadline_exceeded", str(error))
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:

@@ -30,6 +30,7 @@ from index.journal import JOURNAL, Journal
 from index.root import current, place_of, point_at
 from index.search import Searcher
 from service.cache import Version
+from service.deadline import begun_in_time
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -142,13 +143,14 @@ class LiveSearcher:
 
         Raises:
             NotReadyError: no snapshot is loaded yet.
+            DeadlineExceededError: no thread was free before the request's deadline.
         """
 
         def leased() -> _Answer:
             with self.lease() as searcher:
                 return question(searcher)
 
-        return await self.run(leased)
+        return await self.run(begun_in_time(leased))
 
     def run(self, work: Callable[[], _Answer]) -> asyncio.Future[_Answer]:
         """Do ``work`` on one of the threads that search."""
@@ -166,6 +168,7 @@ class LiveSearcher:
         Raises:
             NotReadyError: no snapshot is loaded yet.
             ReadOnlyError: the index root cannot be written to.
+            DeadlineExceededError: no thread was free before the request's deadline; nothing was changed.
         """
 
         def changed() -> _Answer:
@@ -176,7 +179,7 @@ class LiveSearcher:
             self.catch_up()
             return answer
 
-        return await asyncio.get_running_loop().run_in_executor(self._changers, changed)
+        return await asyncio.get_running_loop().run_in_executor(self._changers, begun_in_time(changed))
 
     async def switch(self, chosen: Callable[[], str]) -> str:
         """Make the snapshot whose id is ``chosen`` current and answer from it, off the event loop; return its id.

@@ -156,7 +156,7 @@ class Metrics:
         timed.observe(seconds)
 
     def refused(self, reason: str) -> None:
-        """Count a request that was turned away; ``reason`` is one of a few words."""
+        """Count a request that was refused at the door, by the ``code`` that it was told."""
         self._refused.labels(reason).inc()
 
     def started(self) -> None:

@@ -91,7 +91,7 @@ class Workers:
     def _end(self) -> None:
         for process in self._running:
             process.terminate()
-        patience = time.monotonic() + self._settings.shutdown_seconds + _KILL_SECONDS
+        patience = time.monotonic() + self._settings.drain_seconds + self._settings.shutdown_seconds + _KILL_SECONDS
         for process in self._running:
             process.join(max(0.0, patience - time.monotonic()))
             if process.is_alive():

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from fastapi import FastAPI
     from numpy.typing import NDArray
     from prometheus_client import CollectorRegistry
 
@@ -204,13 +205,14 @@ def point_at(root: Path, snapshot_id: str, *, broken: bool = False) -> Path:
 class Client:
     """Requests to an application that runs in the event loop behind ``portal``."""
 
-    def __init__(self, portal: BlockingPortal, client: httpx.AsyncClient) -> None:
-        self._portal = portal
+    def __init__(self, portal: BlockingPortal, client: httpx.AsyncClient, app: FastAPI) -> None:
+        self.app = app
+        self.portal = portal
         self._client = client
 
     def request(self, method: str, url: str, **options: Any) -> httpx.Response:
         """Send one request and wait for its response."""
-        return self._portal.call(lambda: self._client.request(method, url, **options))
+        return self.portal.call(lambda: self._client.request(method, url, **options))
 
     def get(self, url: str, **options: Any) -> httpx.Response:
         return self.request("GET", url, **options)
@@ -228,21 +230,21 @@ def serving(
     *,
     registry: CollectorRegistry | None = None,
     open_searcher: Callable[[Path], Any] = FakeSearcher,
-    **options: Any,
+    **told: Any,
 ) -> Iterator[Client]:
     """The application over ``root``, its lifespan running, behind a client; an unanswered error is raised.
 
-    ``options`` are further settings.
+    What else is ``told`` are settings.
     """
-    settings = Settings(index=root, reload_seconds=0.02, threads=2, **options)
+    settings = Settings(**{"index": root, "reload_seconds": 0.02, "threads": 2, **told})
     app = create_app(settings, registry=registry, open_searcher=open_searcher)
-    transport = httpx.ASGITransport(app=app)
+    options: dict[str, Any] = {"transport": httpx.ASGITransport(app=app), "base_url": "http://localhost"}
     with (
         start_blocking_portal() as portal,
         portal.wrap_async_context_manager(app.router.lifespan_context(app)),
-        portal.wrap_async_context_manager(httpx.AsyncClient(transport=transport, base_url="http://saddle")) as client,
+        portal.wrap_async_context_manager(httpx.AsyncClient(**options)) as client,
     ):
-        yield Client(portal, client)
+        yield Client(portal, client, app)
 
 
 def error_of(response: httpx.Response, *, status: int = 422, code: str = "invalid_input") -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from benchmarks.tables import compare, homedepot, live, scale
+from benchmarks.tables import compare, homedepot, live, overload, scale
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "benchmarks.md")
@@ -32,6 +32,8 @@ TABLES = {
         live.live,
         live.live_asked,
         live.survival,
+        overload.overload,
+        overload.overload_asked,
     )
 }
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _SWITCH_SECONDS = 0.0005
 """After how long a thread that works in Python lets another go on: a search waits at each of its many turns."""
 
+_UNREAD_MILLISECONDS = 30_000
+
 
 def serve(
     index: Annotated[
@@ -31,6 +33,7 @@ def serve(
         int | None, typer.Option(help="Processes that answer on the port.", min=1, show_default="1")
     ] = None,
     threads: Annotated[int | None, typer.Option(help="Batches of searches each computes at once.", min=1)] = None,
+    keys: Annotated[Path | None, typer.Option(help="File of API keys, which `saddle keys` writes.")] = None,
     device: Annotated[
         str | None,
         typer.Option(help="Where points lie and encoders run: cpu, cuda or cuda:N.", show_default="cpu"),
@@ -40,13 +43,14 @@ def serve(
     """Answer searches over HTTP, and pick up every new snapshot without a restart.
 
     Options win over the SADDLE_… environment variables.
-    Callers are not asked who they are, so only this machine can call:
-    another --host needs SADDLE_ALLOW_PUBLIC=true, and a gateway before it.
+    Without --keys callers are not asked who they are, so only this machine can call:
+    another --host needs keys, or SADDLE_ALLOW_PUBLIC=true and a gateway before it.
 
     Examples:
       saddle serve --index var/index
       saddle serve --index var/index --workers 4
       saddle serve --index var/index --device cuda
+      saddle serve --index var/index --keys var/keys.json --host 0.0.0.0
       SADDLE_INDEX=var/index SADDLE_PORT=9000 saddle serve
     """
     given = {
@@ -55,6 +59,7 @@ def serve(
         "port": port,
         "workers": workers,
         "threads": threads,
+        "keys": keys,
         "device": device,
         "log_level": log_level,
     }
@@ -66,7 +71,12 @@ def _run(settings: Settings) -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
     from service.logs import configure
+    from service.tracing import TracingError, wanted
 
+    try:
+        wanted()
+    except TracingError as error:
+        raise CommandError(str(error)) from error
     configure(settings.log_level)
     with _listen(settings.host, settings.port) as listening:
         if settings.workers == 1:
@@ -85,24 +95,26 @@ def answer(settings: Settings, listening: socket.socket) -> None:
     import uvicorn
 
     from service.app import create_app
+    from service.drain import DrainingServer
     from service.logs import configure
-    from service.tracing import TracingError, wanted
+    from service.protocol import PatientProtocol
 
-    try:
-        wanted()
-    except TracingError as error:
-        raise CommandError(str(error)) from error
     configure(settings.log_level)
     sys.setswitchinterval(_SWITCH_SECONDS)
+    app = create_app(settings)
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         log_config=None,
+        http=PatientProtocol,
+        ws="none",
+        proxy_headers=False,
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=settings.shutdown_seconds,
     )
     try:
-        uvicorn.Server(config).run(sockets=[listening])
+        server = DrainingServer(config, draining=app.state.draining, seconds=settings.drain_seconds)
+        server.run(sockets=[listening])
     except KeyboardInterrupt:
         # uvicorn raises it again once everything is closed; Ctrl-C is how one stops a service
         return
@@ -111,11 +123,14 @@ def answer(settings: Settings, listening: socket.socket) -> None:
 def _listen(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address[:2], family=family, backlog=2048)
+        listening = socket.create_server(address[:2], family=family, backlog=2048)
+        # of the connections that it takes: who does not read an answer for so long does not have it kept in memory
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MILLISECONDS)
     except OSError as error:
         raise CommandError(
             f"cannot listen on {host}:{port}: {error.strerror}; choose another with --host and --port"
         ) from error
+    return listening
 
 
 def _settings(given: dict[str, Any]) -> Settings:

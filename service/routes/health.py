@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from service.drain import Draining
 from service.errors import responses
-from service.live import LiveSearcher
+from service.live import LiveSearcher, NotReadyError
 from service.schemas_answer import LiveResponse, ReadyResponse
 
 
-def routes(live: LiveSearcher) -> APIRouter:
-    """The health routes of a service that answers from ``live``."""
+def routes(live: LiveSearcher, draining: Draining) -> APIRouter:
+    """The health routes of a service that answers from ``live`` until it is ``draining``."""
     router = APIRouter(tags=["operations"])
 
     @router.get("/livez", summary="Is the process up?")
@@ -20,7 +21,9 @@ def routes(live: LiveSearcher) -> APIRouter:
 
     @router.get("/readyz", summary="Can it answer searches?", responses=responses(503))
     async def readyz() -> ReadyResponse:
-        """Answers 200 once a snapshot is loaded, and names it. Until then send no traffic."""
+        """Answers 200 once a snapshot is loaded, and names it. Until then, and while it stops, send no traffic."""
+        if draining.begun:
+            raise NotReadyError("the service is about to stop")
         with live.lease() as searcher:
             return ReadyResponse(snapshot=searcher.snapshot_id, model=searcher.model_version, products=searcher.size)
 

@@ -10,6 +10,14 @@ const status = document.querySelector("#status");
 const hits = document.querySelector("#hits");
 const more = document.querySelector("#more");
 const template = document.querySelector("#hit");
+const entry = document.querySelector("#entry");
+const key = document.querySelector("#key");
+const KEY = "saddle.key"; // of this tab alone, and gone with it
+
+function headers() {
+  const known = sessionStorage.getItem(KEY);
+  return known ? { Authorization: `Bearer ${known}` } : {};
+}
 
 let asked = new URLSearchParams();
 let latest = 0;
@@ -49,9 +57,11 @@ async function search(offset) {
     const parameters = new URLSearchParams(asked);
     parameters.set("limit", Math.min(PAGE, MAX_WINDOW - offset));
     parameters.set("offset", offset);
-    const response = await fetch(`/v1/search?${parameters}`);
+    const response = await fetch(`/v1/search?${parameters}`, { headers: headers() });
     const body = await response.json();
     if (turn !== latest) return;
+    entry.hidden = response.status !== 401 && response.status !== 403;
+    if (!entry.hidden) key.focus();
     if (!response.ok) {
       say(body.detail, { failed: true });
       return;
@@ -79,6 +89,12 @@ function start() {
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   history.pushState(null, "", `?${new URLSearchParams(new FormData(form))}`);
+  start();
+});
+entry.addEventListener("submit", (event) => {
+  event.preventDefault();
+  sessionStorage.setItem(KEY, key.value.trim());
+  key.value = "";
   start();
 });
 mode.addEventListener("change", () => field.value && form.requestSubmit());

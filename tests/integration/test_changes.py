@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import sqlite3
 import time
 import weakref
 
@@ -14,7 +15,7 @@ from fakes import shop_titles, write_bundle
 
 from index.build import BuildError, build
 from index.changes import Changes, UnsuitableProductError
-from index.journal import JOURNAL, Journal
+from index.journal import JOURNAL, Change, Journal
 from index.root import current, prune
 from index.search import Searcher, UnknownProductError
 from model.catalog import Product
@@ -163,6 +164,30 @@ def test_the_changes_of_a_lost_journal_are_not_taken_for_those_of_a_new_one(root
     assert new.shown == 1
     assert searcher.find("new")[0] == NEW
     assert searcher.find("n3")[0].title == "gizmo"
+
+
+def test_a_journal_put_back_as_it_was_before_the_snapshot_shows_what_comes_after(root):
+    _, changes = root.open()
+    store(changes, Product("kept", "gizmo"))
+    with Journal(root.path / JOURNAL) as journal, sqlite3.connect(root.directory / "backup.sqlite") as backup:
+        journal._reader.backup(backup)
+    store(changes, *(Product(f"n{i}", "gizmo") for i in range(5)))
+    root.build(as_of=0.0)
+    for name in (JOURNAL, f"{JOURNAL}-wal", f"{JOURNAL}-shm"):
+        (root.path / name).unlink(missing_ok=True)
+    (root.directory / "backup.sqlite").rename(root.path / JOURNAL)
+    searcher, again = root.open()
+    assert store(again, NEW) == 7
+    assert searcher.find("new")[0] == NEW
+    assert root.open()[0].find("new")[0] == NEW  # also after a restart
+
+
+def test_a_journal_whose_changes_were_all_lost_goes_on_after_the_snapshot(tmp_path):
+    with Journal(tmp_path / JOURNAL) as journal:
+        journal.go_on_after(41)
+        assert journal.append([Change("p", None)], model="m") == 42
+        journal.go_on_after(7)
+        assert journal.append([Change("p", None)], model="m") == 43
 
 
 def test_a_product_of_another_kind_is_refused_and_nothing_of_its_batch_stored(root):

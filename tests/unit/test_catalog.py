@@ -265,7 +265,7 @@ def test_a_jsonl_catalogue_without_titles_is_refused_not_rejected_row_by_row(tmp
         ("c.xlsx", b"x", "unknown kind of file; its name should end in one of .csv, "),
         ("c.csv", b"", "the file is empty"),
         ("c.jsonl", b"", "the file is empty"),
-        ("c.csv.gz", gzip.compress(b""), "the file is empty"),
+        ("c.csv.gz", gzip.compress(b"", mtime=0), "the file is empty"),
         ("c.csv", b"product_id,title\n", "but not one row"),
         (
             "c.csv",
@@ -274,7 +274,7 @@ def test_a_jsonl_catalogue_without_titles_is_refused_not_rejected_row_by_row(tmp
         ),
         ("c.csv", b"product_id,title,title\na,b,c\n", "a column's name occurs twice"),
         ("c.csv.gz", b"product_id,title\na,Saw\n", "Not a gzipped file"),
-        ("c.csv.gz", gzip.compress(b"product_id,title\n" + b"a,Saw\n" * 9)[:-12], "cannot read"),
+        ("c.csv.gz", gzip.compress(b"product_id,title\n" + b"a,Saw\n" * 9, mtime=0)[:-12], "cannot read"),
         ("c.jsonl", b"product_id,title\na,Saw\n", "none of its first 2 lines is a JSON object"),
         ("c.parquet", b"product_id,title\na,Saw\n", "cannot read"),
     ],

@@ -21,8 +21,6 @@ BASE = KUBERNETES / "base"
 OVERLAYS = sorted(path.parent for path in KUBERNETES.glob("overlays/*/kustomization.yaml"))
 # preStop's sleep is on from 1.30
 VERSIONS = ("1.30", kubernetes_validate.latest_version())
-# read once callers are asked for keys
-AWAITED = {"keys"}
 MADE_BY_HAND = {("Secret", "saddle-keys")}
 
 
@@ -227,7 +225,7 @@ def test_every_setting_is_one_of_the_service(manifests):
     (settings,) = of_kind(manifests, "ConfigMap")
     names = {name.removeprefix("SADDLE_").lower() for name in settings["data"]}
     assert all(name.startswith("SADDLE_") for name in settings["data"])
-    assert names <= Settings.model_fields.keys() | AWAITED
+    assert names <= Settings.model_fields.keys()
 
 
 def test_a_pod_is_not_killed_before_its_requests_are_answered(manifests):

@@ -80,3 +80,21 @@ def test_the_service_opens_snapshots_on_the_device_of_its_settings(monkeypatch, 
     monkeypatch.setattr(app, "LiveSearcher", Listening)
     app.create_app(Settings(index=tmp_path, device="cuda:1/flat"))
     assert seen["open_searcher"].keywords == {"device": Device(1, "flat")}
+
+
+def test_with_keys_any_address_may_be_listened_on(monkeypatch):
+    monkeypatch.setenv("SADDLE_KEYS", "/srv/keys.json")
+    assert Settings(index="x", host="0.0.0.0").keys == Path("/srv/keys.json")
+
+
+def test_origins_are_split_at_commas(monkeypatch):
+    monkeypatch.setenv("SADDLE_CORS_ORIGINS", "https://shop.example, http://localhost:3000")
+    assert Settings(index="x").cors_origins == ("https://shop.example", "http://localhost:3000")
+    monkeypatch.delenv("SADDLE_CORS_ORIGINS")
+    assert Settings(index="x").cors_origins == ()
+
+
+@pytest.mark.parametrize("origin", ["*", "shop.example", "https://shop.example/", "https://", "null", "ftp://x"])
+def test_what_is_no_origin_is_refused(origin):
+    with pytest.raises(ValidationError, match="is not an origin"):
+        Settings(index="x", cors_origins=(origin,))
