@@ -16,6 +16,7 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from index.documents import UnknownProductError
 from service.deadline import DeadlineExceededError
 from service.live import NotReadyError, ReadOnlyError
+from service.scopes import DECLARED, route_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -141,7 +142,11 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
         unreadable = FieldError(field="body", message="is not JSON in UTF-8 that can be read")
         return _invalid(request, [unreadable], code="malformed_json")
     code = _CODES.get(error.status_code, "http_error")
-    return _problem(request, error.status_code, code, str(error.detail), headers=error.headers)
+    headers = error.headers
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        # each route knows its own method only
+        headers = {"Allow": ", ".join(sorted(DECLARED[route_of(request.scope).path]))}
+    return _problem(request, error.status_code, code, str(error.detail), headers=headers)
 
 
 async def _validation(request: Request, error: Exception) -> JSONResponse:

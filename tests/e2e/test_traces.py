@@ -16,7 +16,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from running import free_port, publisher, saddle_serve, wait_for_snapshot
 
-STAGES = ["encode", "candidates", "rerank", "fetch"]
+STAGES = ["queue", "encode", "candidates", "rerank", "fuse", "fetch", "serialise"]
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
@@ -86,7 +86,7 @@ def test_a_request_is_followed_from_its_caller_through_the_stages_to_the_log(sho
         with saddle_serve(root, environment=environment) as (url, _, log):
             wait_for_snapshot(url, snapshot)
             answer = httpx.get(f"{url}/v1/search", params={"q": "cordless drill"}, headers={"traceparent": PARENT})
-            found = collector.trace(trace_id, 5)
+            found = collector.trace(trace_id, 1 + len(STAGES))
             lines = [json.loads(line) for line in log.read_text().splitlines()]
     (request,) = [span for _, span in found if span.kind == span.SPAN_KIND_SERVER]
     stages = sorted((span for _, span in found if span is not request), key=lambda span: span.start_time_unix_nano)
@@ -102,8 +102,10 @@ def test_a_request_is_followed_from_its_caller_through_the_stages_to_the_log(sho
     }
     assert [span.name for span in stages] == STAGES
     assert {span.parent_span_id for span in stages} == {request.span_id}
-    for before, after in pairwise(stages):
+    *search, serialise = stages
+    for before, after in pairwise(search):
         assert before.end_time_unix_nano == after.start_time_unix_nano
+    assert search[-1].end_time_unix_nano <= serialise.start_time_unix_nano
     assert request.start_time_unix_nano <= stages[0].start_time_unix_nano
     assert stages[-1].end_time_unix_nano <= request.end_time_unix_nano
     assert {resource["service.name"] for resource, _ in found} == {"saddle"}

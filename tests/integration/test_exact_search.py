@@ -57,8 +57,8 @@ def test_it_finds_what_a_scan_of_all_points_finds(searcher, query):
 
 def test_it_shows_what_candidates_miss(searcher):
     class FarOff:
-        def search(self, boxes, count, *, effort=None):
-            return np.arange(len(TITLES), dtype=np.int64)[::7][:count]
+        def search_many(self, regions, count, *, effort=None):
+            return [np.arange(len(TITLES), dtype=np.int64)[::7][:count] for _ in regions]
 
     blind = Searcher(searcher.snapshot, replace(searcher.channels, candidates=FarOff()))
     given = set(ids(blind.search("cordless drill", mode="hyperboloid", limit=40)))

@@ -29,7 +29,10 @@ def busy(tmp_path):
         (searcher,) = opened
         searcher.asked.clear()
         searcher.gate.clear()
+        searcher.batches.clear()
         inside = [pool.submit(search, client, f"inside {i}") for i in range(THREADS)]
+        while len(searcher.batches) < THREADS:  # each thread is inside, and what comes now has to wait
+            time.sleep(0.01)
         try:
             yield client, searcher, inside, pool
         finally:

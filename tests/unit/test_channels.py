@@ -108,7 +108,7 @@ def test_what_the_nearest_leave_out_is_made_up_for_by_more_candidates(channels):
     mask = np.ones(len(POINTS), dtype=np.bool_)
     mask[order[: 2 * channels.settings.count : 3]] = False
     mask[order[1 : 2 * channels.settings.count : 3]] = False
-    assert 2 * len(channels.near(region, view(mask), depth=1)) >= channels.settings.count
+    assert 2 * len(near(channels, region, view(mask), depth=1)) >= channels.settings.count
 
 
 def test_nothing_passes_and_nothing_is_found(channels):

@@ -109,13 +109,15 @@ def test_candidates_by_scans_of_pieces_are_those_of_one_scan(count, boxes, seed)
     waited = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exact, "PIECE", 300)
-        found = ExactCandidates(points, c=1.0, gamma=0.8, pause=waited.append).search(several.boxes, count)
+        found = ExactCandidates(points, c=1.0, gamma=0.8, pause=waited.append)
+        (rows,) = found.search_many([several.boxes], count)
     expected = scan(points, several, c=1.0, gamma=0.8, count=count)
-    np.testing.assert_array_equal(found, expected.rows)
+    np.testing.assert_array_equal(rows, expected.rows)
     assert len(waited) == 4
     assert all(seconds > 0 for seconds in waited)
 
 
 def test_no_candidates_are_found_where_none_are_asked_for():
     points = hierarchical_points(100, 8)
-    assert not len(ExactCandidates(points, c=1.0, gamma=0.8).search(Region.around(*region(8, 1)).boxes, 0))
+    (rows,) = ExactCandidates(points, c=1.0, gamma=0.8).search_many([Region.around(*region(8, 1)).boxes], 0)
+    assert not len(rows)

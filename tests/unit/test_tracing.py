@@ -79,5 +79,5 @@ def test_stages_are_told_only_where_somebody_listens():
     finally:
         tracing.RECORD.reset(token)
     tracing.stages(FAKE_TIMINGS)
-    search = [("encode", 0.0007), ("candidates", 0.002), ("rerank", 0.0004), ("fetch", 0.0001)]
+    search = [("encode", 0.0007), ("candidates", 0.002), ("rerank", 0.0004), ("fuse", 0.0002), ("fetch", 0.0001)]
     assert told == [search, [("queue", 0.25), *search], [("serialise", 0.5)]]
