@@ -17,20 +17,16 @@ import json
 import math
 import os
 import resource
-import socket
 import statistics
-import subprocess
-import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpx
-
 from benchmarks.folder import products_of, queries_of
 from benchmarks.load import Client, LoadError
 from benchmarks.provenance import commit, machine, versions
+from benchmarks.serving import Served, saddle, serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -51,8 +47,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=30.0, help="length of each phase")
     parser.add_argument("--clients", type=int, default=50, help="clients during the swaps")
     asked = parser.parse_args(arguments)
-    with _served(asked.index) as (url, serving):
-        found = asyncio.run(_measured(url, serving, asked))
+    with serving(*saddle(asked.index)) as served:
+        found = asyncio.run(_measured(served, asked))
     report = {
         "benchmark": "live",
         "command": f"python -m benchmarks.live --data … --index … (rate {asked.rate:g}, upserts {asked.upserts:g})",
@@ -66,41 +62,21 @@ def main(arguments: list[str] | None = None) -> None:
     print(json.dumps(found, indent=2))
 
 
-@contextlib.contextmanager
-def _served(root: Path) -> Iterator[tuple[str, int]]:
-    """The address of a service and its process."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "service", "serve", "--index", str(root), "--port", str(port)]
-    with subprocess.Popen([*command, "--log-level", "error"]) as serving:
-        url = f"http://127.0.0.1:{port}"
-        try:
-            while True:
-                with contextlib.suppress(httpx.HTTPError):
-                    if httpx.get(f"{url}/readyz").status_code == 200:
-                        break
-                time.sleep(0.1)
-            yield url, serving.pid
-        finally:
-            serving.terminate()
-
-
-async def _measured(url: str, serving: int, asked: argparse.Namespace) -> dict[str, Any]:
+async def _measured(served: Served, asked: argparse.Namespace) -> dict[str, Any]:
     queries = queries_of(asked.data, "dev")
     products = [json.dumps(row).encode() for row in products_of(asked.data)]
-    async with Client(url) as client:
+    async with Client(served.url) as client:
         await _searches(client, queries, rate=asked.rate, seconds=5)
-        with _shares(serving) as calm_shares:
+        with _shares(served) as calm_shares:
             before = await _searches(client, queries, rate=asked.rate, seconds=asked.seconds)
-        with _shares(serving) as shares:
+        with _shares(served) as shares:
             async with _beside(_upserts(client, products, rate=asked.upserts, seconds=asked.seconds)) as upserts:
                 during = await _searches(client, queries, rate=asked.rate, seconds=asked.seconds)
-        with _shares(serving) as after_shares:
+        with _shares(served) as after_shares:
             after = await _searches(client, queries, rate=asked.rate, seconds=asked.seconds)
-        with _shares(serving) as before_shares:
+        with _shares(served) as before_shares:
             calm = await _clients(client, queries, clients=asked.clients, until=_after(asked.seconds))
-        with _shares(serving) as swap_shares:
+        with _shares(served) as swap_shares:
             async with _beside(_swaps(client, seconds=asked.seconds)) as swaps:
                 swapping = await _clients(client, queries, clients=asked.clients, until=lambda: swaps.done())
     stored, seconds = upserts.result()
@@ -118,15 +94,14 @@ async def _measured(url: str, serving: int, asked: argparse.Namespace) -> dict[s
 
 
 @contextlib.contextmanager
-def _shares(serving: int) -> Iterator[dict[str, float]]:
+def _shares(served: Served) -> Iterator[dict[str, float]]:
     """Fills a dict, at the end, with how many cores the load (this process), the service and others kept busy."""
 
     def seconds() -> tuple[float, float, float, float]:
         own = resource.getrusage(resource.RUSAGE_SELF)
-        fields = Path(f"/proc/{serving}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
         ticks = Path("/proc/stat").read_text(encoding="utf-8").split(maxsplit=9)
         busy = sum(int(ticks[i]) for i in (1, 2, 3, 6, 7, 8)) / _TICKS
-        return time.perf_counter(), own.ru_utime + own.ru_stime, sum(map(int, fields[11:13])) / _TICKS, busy
+        return time.perf_counter(), own.ru_utime + own.ru_stime, served.cpu(), busy
 
     shares: dict[str, float] = {}
     before = seconds()

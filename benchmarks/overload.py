@@ -17,25 +17,22 @@ import itertools
 import json
 import os
 import random
-import socket
 import statistics
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import uvloop
 
 from benchmarks.folder import queries_of
 from benchmarks.load import Client, LoadError
 from benchmarks.provenance import commit, machine, versions
+from benchmarks.serving import Served, saddle, serving
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 PACKAGES = ("saddle", "fastapi", "uvicorn", "uvloop", "faiss-cpu", "numpy")
 SERVER_CORE, LOAD_CORE = 0, 1
@@ -44,7 +41,6 @@ _STEP_SECONDS = 5.0
 _BISECTIONS = 4
 _RECOVERY_SECONDS = 10.0
 _REFUSALS, _CALLERS = 8000, 8
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +64,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args(arguments)
     os.sched_setaffinity(0, {LOAD_CORE})
-    with _served(asked.index) as (url, serving):
-        found = uvloop.run(_measured(url, serving, asked))
+    with serving(*saddle(asked.index), core=SERVER_CORE) as served:
+        found = uvloop.run(_measured(served, asked))
     report = {
         "benchmark": "overload",
         "command": f"python -m benchmarks.overload --data … --index … (mode {asked.mode}, times {asked.times:g})",
@@ -82,28 +78,6 @@ def main(arguments: list[str] | None = None) -> None:
     }
     asked.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(found, indent=2))
-
-
-@contextlib.contextmanager
-def _served(root: Path) -> Iterator[tuple[str, int]]:
-    """The address of a service on a core of its own, and its process."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "service", "serve", "--index", str(root), "--port", str(port)]
-    options = ["--log-level", "error"]
-    pinned = ["taskset", "--cpu-list", str(SERVER_CORE)]
-    with subprocess.Popen([*pinned, *command, *options]) as serving:
-        url = f"http://127.0.0.1:{port}"
-        try:
-            while True:
-                with contextlib.suppress(httpx.HTTPError):
-                    if httpx.get(f"{url}/readyz").status_code == 200:
-                        break
-                time.sleep(0.1)
-            yield url, serving.pid
-        finally:
-            serving.terminate()
 
 
 class Load:
@@ -135,19 +109,19 @@ class Load:
         return Search(due, status, time.perf_counter() - began - due)
 
 
-async def _measured(url: str, serving: int, asked: argparse.Namespace) -> dict[str, Any]:
-    async with Client(url) as client:
+async def _measured(served: Served, asked: argparse.Namespace) -> dict[str, Any]:
+    async with Client(served.url) as client:
         load = Load(client, queries_of(asked.data, "dev"), mode=asked.mode, seed=asked.seed)
         await load.run(rate=20, seconds=_STEP_SECONDS)
         capacity, steps = await _capacity(load)
         peak = max(step["goodput"] for step in steps)
         half = await load.run(rate=capacity / 2, seconds=_RECOVERY_SECONDS)
-        async with _watched(serving) as (_, busy_full):
+        async with _watched(served) as (_, busy_full):
             full = await load.run(rate=capacity, seconds=asked.seconds / 3)
-        async with _watched(serving) as (memory, busy):
+        async with _watched(served) as (memory, busy):
             over = await load.run(rate=asked.times * peak, seconds=asked.seconds)
         after = await load.run(rate=capacity / 2, seconds=_RECOVERY_SECONDS)
-        door = await _door(client, serving)
+        door = await _door(client, served)
     return {
         "mode": asked.mode,
         "capacity": round(capacity, 1),
@@ -184,20 +158,20 @@ async def _capacity(load: Load) -> tuple[float, list[dict[str, Any]]]:
 
 
 @contextlib.asynccontextmanager
-async def _watched(serving: int) -> Any:
+async def _watched(served: Served) -> Any:
     """Fills a list with the service's resident bytes, every second, and a dict with the cores that were kept busy."""
     memory: list[int] = []
     busy: dict[str, float] = {}
 
     async def look() -> None:
         while True:
-            memory.append(int(Path(f"/proc/{serving}/statm").read_text(encoding="utf-8").split()[1]) * _PAGE)
+            memory.append(served.resident())
             await asyncio.sleep(1.0)
 
     def spent() -> tuple[float, float, float]:
         ticks = Path("/proc/stat").read_text(encoding="utf-8").split(maxsplit=9)
         busy = sum(int(ticks[i]) for i in (1, 2, 3, 6, 7, 8)) / os.sysconf("SC_CLK_TCK")
-        return _cpu(serving), time.process_time(), busy
+        return served.cpu(), time.process_time(), busy
 
     began, before = time.perf_counter(), spent()
     looking = asyncio.create_task(look())
@@ -211,22 +185,16 @@ async def _watched(serving: int) -> Any:
         busy.update({name: round(share / seconds, 3) for name, share in shares.items()})
 
 
-async def _door(client: Client, serving: int) -> float:
+async def _door(client: Client, served: Served) -> float:
     """CPU microseconds of the service for a request that is refused at the door, the HTTP server's part included."""
 
     async def refused() -> None:
         for _ in range(_REFUSALS // _CALLERS):
             await client.send("GET", "/v1/nothing", b"", "")
 
-    spent = _cpu(serving)
+    spent = served.cpu()
     await asyncio.gather(*(refused() for _ in range(_CALLERS)))
-    return round(1e6 * (_cpu(serving) - spent) / _REFUSALS, 1)
-
-
-def _cpu(process: int) -> float:
-    """CPU seconds that a process has used, as its threads' clocks have them."""
-    tasks = Path(f"/proc/{process}/task").iterdir()
-    return sum(int((task / "schedstat").read_text(encoding="utf-8").split()[0]) for task in tasks) / 1e9
+    return round(1e6 * (served.cpu() - spent) / _REFUSALS, 1)
 
 
 def _times(found: Sequence[Search], status: int) -> list[float]:

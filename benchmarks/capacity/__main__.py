@@ -14,52 +14,29 @@ import itertools
 import json
 import os
 import random
-import re
 import resource
-import socket
 import statistics
 import subprocess
 import sys
 import time
-import urllib.request
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import httpx
 import uvloop
 
 from benchmarks.capacity.searcher import MODES
 from benchmarks.folder import queries_of
 from benchmarks.load import Line, prepared
 from benchmarks.provenance import commit, machine, versions
+from benchmarks.serving import Served, saddle, serving
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 PACKAGES = ("saddle", "fastapi", "starlette", "uvicorn", "uvloop", "httptools", "pydantic", "orjson", "faiss-cpu",
             "onnxruntime", "numpy", "numba", "torch", "transformers")  # fmt: skip
-_TICKS = os.sysconf("SC_CLK_TCK")
 _BATCHED = "32"
-_PATIENCE = 120.0
-
-
-class Served(NamedTuple):
-    """A service under measurement."""
-
-    port: int
-    process: int
-
-    def cpu(self) -> float:
-        """CPU seconds that it has taken."""
-        fields = Path(f"/proc/{self.process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-        return sum(map(int, fields[11:13])) / _TICKS
-
-    def metric(self, name: str) -> float:
-        """A sample of its metrics."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics") as response:
-            return float(re.search(rf"^{name} (\S+)$", response.read().decode(), re.MULTILINE)[1])
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -80,15 +57,15 @@ def main(arguments: list[str] | None = None) -> None:
     queries = queries_of(asked.data, "dev")
     found: dict[str, Any] = {"queries": len(queries), "clients": asked.clients, "seconds": asked.seconds}
     empty = [b"GET /empty HTTP/1.1\r\nHost: localhost\r\n\r\n"]
-    with _served(server_core, "benchmarks.capacity.empty", "PORT", ready="/empty") as served:
+    with serving("benchmarks.capacity.empty", "PORT", ready="/empty", core=server_core) as served:
         found["empty_route"] = _closed(served, empty, asked)
     found["searcher"] = _searcher(server_core, asked)
-    with _served(server_core, "service", "serve", "--index", asked.index, "--port", "PORT", ready="/readyz") as served:
+    with serving(*saddle(asked.index), core=server_core, environment={"SADDLE_CACHE_HITS": "0"}) as served:
         found["live_route"] = _closed(served, [b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"], asked)
         for mode in MODES:
             requests = [prepared("/v1/search", {"query": query, "mode": mode}) for query in queries]
             found[mode] = _capacity(served, requests, asked)
-    with _served(server_core, *other_stack, ready="/openapi.json") as served:
+    with serving(*other_stack, ready="/openapi.json", core=server_core) as served:
         found["other_stack"] = _closed(served, [prepared("/search", {"query": query}) for query in queries], asked)
     report = {
         "benchmark": "capacity",
@@ -204,34 +181,8 @@ def _searcher(core: int, asked: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
-@contextmanager
-def _served(core: int, module: str, *arguments: object, ready: str) -> Iterator[Served]:
-    """A service on one core, from when it answers on the path ``ready``."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [*_pinned(core), "-m", module, *(str(port) if one == "PORT" else str(one) for one in arguments)]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL, env={**os.environ, "SADDLE_CACHE_HITS": "0"}) as process:
-        try:
-            until = time.monotonic() + _PATIENCE
-            while not _answers(f"http://127.0.0.1:{port}{ready}"):
-                if time.monotonic() > until or process.poll() is not None:
-                    raise RuntimeError(f"{' '.join(command)} does not answer")
-                time.sleep(0.2)
-            yield Served(port, process.pid)
-        finally:
-            process.terminate()
-
-
 def _pinned(core: int) -> list[str]:
     return ["taskset", "--cpu-list", str(core), sys.executable]
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 if __name__ == "__main__":
