@@ -64,7 +64,9 @@ scale: $(READY) ## Measure millions of products (DATA=folder with products.csv.g
 	$(BIN)/python -m benchmarks.scale --data $(DATA) --work var/scale --out benchmarks/scale.json
 	$(BIN)/python -m benchmarks.plots
 
-soak: $(READY) ## Kill -9 a busy service 200 times and look for lost changes (half an hour)
+soak: $(READY) ## Send a service 100,000 senseless requests, kill -9 it 200 times (half an hour)
+	$(BIN)/saddle demo --no-serve
+	$(BIN)/python -m benchmarks.fuzz --index var/demo/index --out benchmarks/fuzz.json
 	$(BIN)/python -m benchmarks.survival --rounds 200 --out benchmarks/survival.json
 
 compare: $(READY) ## Measure ANTHEM beside its twins and other systems (DATA=folder with homedepot/ and flipkart/)

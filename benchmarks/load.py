@@ -60,7 +60,10 @@ class Client:
         except (OSError, EOFError, IndexError, ValueError) as error:
             writer.close()
             raise LoadError(f"{method} {path}: {error}") from error
-        self._idle.append((reader, writer, time.monotonic()))
+        if any(field.lower() == b"connection: close" for field in fields):
+            writer.close()
+        else:
+            self._idle.append((reader, writer, time.monotonic()))
         return int(status.split()[1]), answer
 
     async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

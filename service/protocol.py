@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 HEAD_SECONDS = 10.0
 MAX_HEAD_BYTES = 64 * 1024
+_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
 class PatientProtocol(HttpToolsProtocol):
@@ -42,7 +43,8 @@ class PatientProtocol(HttpToolsProtocol):
         if self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
-                self.transport.abort()
+                self.transport.write(_TOO_LARGE)
+                self.transport.close()
         if self._in_head or self.cycle is None or self.cycle.response_complete:
             self._wait_for_head()
 

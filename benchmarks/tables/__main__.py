@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from benchmarks.tables import compare, homedepot, live, overload, scale
+from benchmarks.tables import capacity, compare, homedepot, live, overload, scale
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "benchmarks.md")
@@ -32,6 +32,13 @@ TABLES = {
         live.live,
         live.live_asked,
         live.survival,
+        capacity.capacity,
+        capacity.capacity_shares,
+        capacity.capacity_asked,
+        capacity.soak,
+        capacity.soak_asked,
+        capacity.fuzz,
+        capacity.fuzz_told,
         overload.overload,
         overload.overload_asked,
     )

@@ -123,11 +123,12 @@ def test_line_breaks_do_not_keep_an_answered_connection_alive():
     talk(story)
 
 
-def test_a_head_without_end_is_cut_off():
+def test_a_head_without_end_is_refused_and_cut_off():
     async def story(reader, writer):
         writer.write(b"GET / HTTP/1.1\r\n")
-        for i in range(200):
+        for i in range(66):
             writer.write(b"X-%d: %s\r\n" % (i, b"y" * 1000))
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 431 ")
         assert await closed(reader)
 
     talk(story)
