@@ -25,6 +25,7 @@ from saddle_client import (
     Retry,
     UnavailableError,
 )
+from saddle_client.models import Problem, SearchResponse
 from service.app import create_app
 from service.settings import Settings
 
@@ -74,6 +75,16 @@ def test_a_search_is_answered_with_products(client):
     assert found.hits[0].product.attributes == {"volts": 18.0}
     assert (found.mode, found.snapshot, found.total.value, found.generality) == ("hyperboloid", "s1", 3, -12.5)
     assert found.facets["brand"].counts[0].value == "Acme"
+
+
+def test_several_searches_are_answered_each_by_itself(client):
+    found = client.search_batch([{"query": "drill", "limit": 2}, {"query": "drill", "limit": 0}, {"query": "door"}])
+    first, refused, last = found.results
+    assert isinstance(first, SearchResponse)
+    assert [hit.product_id for hit in first.hits] == ["p0", "p1"]
+    assert isinstance(refused, Problem)
+    assert (refused.status, refused.code, refused.errors[0].field) == (422, "invalid_input", "limit")
+    assert len(last.hits) == 10
 
 
 def test_an_expression_and_a_filter_go_as_json(client):
