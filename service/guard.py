@@ -97,7 +97,10 @@ class GuardMiddleware:
         if route is not None and not key.scopes & route.scopes:
             needed = " or ".join(sorted(route.scopes))
             return Refusal(403, "forbidden", f"the key {key.id} has not the scope {needed}, which this needs")
-        wait = self._bucket(key).take() if key.rate is not None else 0.0
+        if key.rate is None:
+            return None
+        bucket = scope["state"]["bucket"] = self._bucket(key)
+        wait = bucket.take()
         if wait:
             detail = f"the key {key.id} may make {key.rate:g} requests a second, {key.burst} at once"
             return Refusal(429, "rate_limited", detail, ((b"retry-after", str(math.ceil(wait)).encode()),))

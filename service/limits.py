@@ -28,3 +28,7 @@ class TokenBucket:
             self._tokens -= 1.0
             return 0.0
         return (1.0 - self._tokens) / self.rate
+
+    def charge(self, requests: int) -> None:
+        """Take out what a request turned out to be worth besides; the next have to wait until that is there again."""
+        self._tokens -= requests

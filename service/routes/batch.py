@@ -16,6 +16,7 @@ from service import tracing
 from service.answers import Answers
 from service.encoding import search_document
 from service.errors import response_to, responses
+from service.limits import TokenBucket
 from service.metrics import Metrics
 from service.routes.search import in_terms_of, json_only, search_of
 from service.schemas import SearchRequest
@@ -39,9 +40,12 @@ def routes(answers: Answers, metrics: Metrics) -> APIRouter:
     async def post_batch(body: BatchRequest, request: Request) -> Response:
         """Up to 64 searches, each answered as `/v1/search` would, or with the problem that it would have had alone.
 
-        The status is 200 whatever became of them.
+        The status is 200 whatever became of them. A key's rate counts each of them.
         """
         started = time.perf_counter()
+        bucket: TokenBucket | None = getattr(request.state, "bucket", None)
+        if bucket is not None:
+            bucket.charge(len(body.searches) - 1)
         found = await asyncio.gather(*(answered(search, request) for search in body.searches))
         ended = time.perf_counter()
         document = {

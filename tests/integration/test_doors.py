@@ -40,6 +40,7 @@ def secrets(tmp_path_factory):
     keys.revoke(path, "revoked")
     made["expired"] = keys.create(path, "expired", scopes=SCOPES, expires=datetime(2020, 1, 1, tzinfo=UTC))
     made["slow"] = keys.create(path, "slow", scopes=SCOPES, rate=0.5, burst=3)
+    made["batches"] = keys.create(path, "batches", scopes=SCOPES, rate=1, burst=10)
     made["wrong"] = f"{made['all'][:-1]}{'A' if made['all'][-1] != 'A' else 'B'}"
     return path, made
 
@@ -153,6 +154,15 @@ def test_more_than_the_rate_of_a_key_is_a_429_that_says_when_to_come_back(client
     refused(answers[3], 429, "rate_limited")
     assert 1 <= int(answers[3].headers["retry-after"]) <= 2
     assert client.get("/v1/search", params={"q": "drill"}, headers=bearer(made["search"])).status_code == 200
+
+
+def test_a_batch_counts_as_many_requests_as_it_has_searches(client, secrets):
+    _, made = secrets
+    asked = {"json": {"searches": [{"query": "drill"}] * 64}, "headers": bearer(made["batches"])}
+    assert client.post("/v1/search/batch", **asked).status_code == 200
+    answer = client.post("/v1/search/batch", **asked)
+    refused(answer, 429, "rate_limited")
+    assert 50 <= int(answer.headers["retry-after"]) <= 55
 
 
 def test_neither_log_nor_answer_nor_metrics_ever_have_a_key_in_them(client, secrets):

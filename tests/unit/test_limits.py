@@ -53,3 +53,14 @@ def test_who_waits_as_long_as_told_gets_through(rate, burst):
         pass
     clock.now += wait + 1e-6
     assert bucket.take() == 0
+
+
+def test_what_a_request_was_worth_besides_is_waited_for_by_the_next():
+    clock = Clock()
+    bucket = TokenBucket(rate=10, burst=5, clock=clock)
+    assert bucket.take() == 0
+    bucket.charge(63)
+    assert bucket.take() == pytest.approx(6.0)
+    clock.now += 6.001
+    assert bucket.take() == 0
+    assert bucket.take() > 0
