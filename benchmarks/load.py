@@ -88,6 +88,7 @@ class Line(asyncio.Protocol):
     """
 
     def __init__(self) -> None:
+        self.closed = False
         self._answered: asyncio.Future[int] | None = None
         self._status = 0
         self._missing = 0
@@ -116,6 +117,7 @@ class Line(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Tell who waits."""
+        self.closed = True
         if self._answered is not None and not self._answered.done():
             self._answered.set_exception(LoadError(f"the connection was closed before the answer: {error}"))
 

@@ -147,6 +147,8 @@ async def _arriving(port: int, requests: Sequence[bytes], rate: float, length: f
     found: list[float] = []
 
     async def ask(request: bytes, due: float) -> None:
+        while idle and idle[-1].closed:  # nothing came over it for as long as servers keep a connection
+            idle.pop()
         line = idle.pop() if idle else await Line.to(port)
         status = await line.send(request)
         if status != 200:
