@@ -129,10 +129,19 @@ class Batcher(Generic[_Question, _Answer]):
         self._begin()
         error = asyncio.CancelledError() if done.cancelled() else done.exception()
         answers = done.result() if error is None else [error] * len(batch)
-        for one, answer in zip(batch, answers, strict=True):
+        self._deliver(deque(zip(batch, answers, strict=True)), began)
+
+    def _deliver(
+        self, answered: deque[tuple[_Waiting[_Question, _Answer], _Answer | BaseException]], began: float
+    ) -> None:
+        """Give out one answer in each turn of the loop: writing many in one would keep all others waiting meanwhile."""
+        while answered:
+            one, answer = answered.popleft()
             if one.answer.done():
                 continue
             if isinstance(answer, BaseException):
                 one.answer.set_exception(answer)
             else:
                 one.answer.set_result((answer, began - one.since))
+            asyncio.get_running_loop().call_soon(self._deliver, answered, began)
+            return

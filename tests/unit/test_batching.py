@@ -108,6 +108,28 @@ async def test_what_comes_while_others_are_answered_is_the_next_batch(bench):
 
 
 @bench
+async def test_answers_are_given_out_one_in_a_turn_of_the_loop_so_that_others_have_theirs(bench):
+    turn, given = 0, []
+
+    async def turns():
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    first = await bench.busy()
+    waiting = [bench.ask(number) for number in (0, 2, 4, 6)]
+    for task in waiting:
+        task.add_done_callback(lambda _: given.append(turn))
+    counting = asyncio.create_task(turns())
+    await asyncio.sleep(0)
+    bench.gate.set()
+    assert await asyncio.gather(*first, *waiting) == [2000, 0, 4, 8, 12]
+    counting.cancel()
+    assert len(set(given)) == len(waiting)
+
+
+@bench
 async def test_a_batch_has_its_most_and_the_first_to_come_are_the_first_in_it(bench):
     busy = await bench.busy()
     tasks = [bench.ask(2 * i) for i in range(10)]
