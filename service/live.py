@@ -18,7 +18,6 @@ import asyncio
 import gc
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -31,6 +30,7 @@ from index.root import current, place_of, point_at
 from index.search import Searcher
 from service.cache import Version
 from service.deadline import begun_in_time
+from service.threads import pool, stand_back
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -99,9 +99,9 @@ class LiveSearcher:
         self._reload_seconds = reload_seconds
         self._metrics = metrics
         self._open_searcher = open_searcher
-        self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="search")
-        self._changers = ThreadPoolExecutor(_CHANGERS, thread_name_prefix="change")
-        self._swapper = ThreadPoolExecutor(1, thread_name_prefix="swap")
+        self._pool = pool("search", threads=threads)
+        self._changers = pool("change", threads=_CHANGERS)
+        self._swapper = pool("swap", threads=1)
         self._lock = threading.Lock()
         self._held: _Held | None = None
         self._journal: Journal | None = None
@@ -132,8 +132,8 @@ class LiveSearcher:
             stopping.set()
             for follower in followers:
                 await asyncio.to_thread(follower.join)
-            for pool in (self._swapper, self._changers, self._pool):
-                await asyncio.to_thread(pool.shutdown)
+            for threads in (self._swapper, self._changers, self._pool):
+                await asyncio.to_thread(threads.shutdown)
             self._replace(None)
             if self._journal is not None:
                 self._journal.close()
@@ -371,6 +371,7 @@ class LiveSearcher:
 
 def _repeat(task: Callable[[], None], seconds: float, stopping: threading.Event) -> None:
     """Do ``task`` every so many seconds until ``stopping`` is set."""
+    stand_back()
     while not stopping.is_set():
         task()
         stopping.wait(seconds)

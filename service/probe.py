@@ -1,8 +1,9 @@
 """The recall probe: now and then a live search is run again exactly, and what it was given is held against that.
 
 So recall is known on the queries of the day, as the snapshot was calibrated on others. A probe looks at every product,
-so there are only a few a minute, one at a time, on a thread of its own that rests nine times as long as it scans. It
-has no lower priority than others: a thread that holds the interpreter and is not run would stop all of them.
+so there are only a few a minute, one at a time, on a thread of its own that rests nine times as long as it scans. Its
+priority is that of other threads that compute: one of still lower priority that holds the interpreter and is not run
+would stop all of them.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ import asyncio
 import random
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import structlog
 
 from service.live import NotReadyError
+from service.threads import pool
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -68,7 +69,7 @@ class RecallProbe:
         self._due = 0.0
         self._probing: Future[None] | None = None
         self._stopping = threading.Event()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="probe")
+        self._thread = pool("probe", threads=1)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
