@@ -10,12 +10,11 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.folder import queries_of
 from benchmarks.homedepot import WARM_UP, percentiles
-from benchmarks.provenance import commit, machine, versions
+from benchmarks.provenance import record
 from index.changes import opened
 from index.expression import Conjunction
 
@@ -37,19 +36,9 @@ def main() -> None:
             searcher.channels.region((Conjunction((query,)),))
             seconds.append(time.perf_counter() - began)
         model = searcher.model_version
-    report = {
-        "benchmark": "encoding",
-        "command": "python -m benchmarks.encoding --data … --index …",
-        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit(),
-        "machine": machine(),
-        "versions": versions(PACKAGES),
-        "model": model,
-        "queries": len(queries),
-        "encode_ms": percentiles(seconds[WARM_UP:]),
-    }
-    asked.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(report["encode_ms"]))
+    found = {"model": model, "queries": len(queries), "encode_ms": percentiles(seconds[WARM_UP:])}
+    record(asked.out, "encoding", "python -m benchmarks.encoding --data … --index …", PACKAGES, found)
+    print(json.dumps(found["encode_ms"]))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_from_bytes, urlencode
@@ -25,7 +24,7 @@ from urllib.parse import quote, quote_from_bytes, urlencode
 import uvloop
 
 from benchmarks.load import Client, LoadError
-from benchmarks.provenance import commit, machine, versions
+from benchmarks.provenance import record
 from benchmarks.serving import Served, saddle, serving
 
 if TYPE_CHECKING:
@@ -230,17 +229,13 @@ def main(arguments: list[str] | None = None) -> None:
         with serving(*saddle(index), log=log) as served:
             found = uvloop.run(_measured(served, asked))
         unexpected = [line for line in log.read_text(encoding="utf-8").splitlines() if "unexpected error" in line]
-    report = {
-        "benchmark": "fuzz",
-        "command": f"python -m benchmarks.fuzz --index … --count {asked.count} --seed {asked.seed}",
-        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit(),
-        "machine": machine(),
-        "versions": versions(PACKAGES),
-        "seed": asked.seed,
-        **found,
-    }
-    asked.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    record(
+        asked.out,
+        "fuzz",
+        f"python -m benchmarks.fuzz --index … --count {asked.count} --seed {asked.seed}",
+        PACKAGES,
+        {"seed": asked.seed, **found},
+    )
     print(json.dumps(found, indent=2))
     for line in unexpected[:3]:
         print(line, file=sys.stderr)

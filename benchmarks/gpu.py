@@ -15,14 +15,13 @@ import argparse
 import json
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from benchmarks.provenance import commit, machine, versions
+from benchmarks.provenance import machine, record, versions
 from index.algebra import Box, Region
 from index.candidates_gpu import GpuCandidates
 from index.exact import scan
@@ -71,18 +70,19 @@ def main(arguments: list[str] | None = None) -> None:
     found = measured(
         points, place=f"cuda:{asked.gpu}", sample=asked.sample, queries=asked.queries, seed=asked.seed, gpu=asked.gpu
     )
-    report = {
-        "benchmark": "gpu",
-        "command": f"python -m benchmarks.gpu --rows {len(points)}" + (" --points …" if asked.points else ""),
-        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit(),
-        "machine": {**machine(), "gpu": torch.cuda.get_device_name(asked.gpu)},
-        "versions": {**versions(PACKAGES), "cuda": torch.version.cuda},
-        "seed": asked.seed,
-        "points": "repeated and perturbed" if asked.points else "drawn",
-        **found,
-    }
-    asked.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    record(
+        asked.out,
+        "gpu",
+        f"python -m benchmarks.gpu --rows {len(points)}" + (" --points …" if asked.points else ""),
+        PACKAGES,
+        {
+            "machine": {**machine(), "gpu": torch.cuda.get_device_name(asked.gpu)},
+            "versions": {**versions(PACKAGES), "cuda": torch.version.cuda},
+            "seed": asked.seed,
+            "points": "repeated and perturbed" if asked.points else "drawn",
+            **found,
+        },
+    )
     print(json.dumps(found, indent=2))
 
 

@@ -14,13 +14,12 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from benchmarks.faithfulness import faithfulness
 from benchmarks.folder import JUDGMENTS, PRODUCTS, queries_of
-from benchmarks.provenance import commit, machine, versions
+from benchmarks.provenance import commit, record
 from benchmarks.regions import regions
 from benchmarks.robustness import robustness
 from index.root import current
@@ -49,13 +48,7 @@ def main() -> None:
         work = asked.work or Path(temporary)
         runs = [measure(asked.data, work / f"seed-{s}", minutes=asked.minutes, seed=s) for s in asked.seeds]
         alone = without_judgments(asked.data, work / "catalogue", minutes=asked.minutes, seed=asked.seeds[0])
-        report = {
-            "benchmark": "homedepot",
-            "command": f"make bench DATA=… (minutes {asked.minutes:g}, seeds {asked.seeds})",
-            "measured": datetime.now(UTC).isoformat(timespec="seconds"),
-            "commit": commit(),
-            "machine": machine(),
-            "versions": versions(PACKAGES),
+        found = {
             "seeds": asked.seeds,
             "test": spread([run["evaluate"]["test"] for run in runs]),
             "regions": spread([run["regions"] for run in runs]),
@@ -65,8 +58,9 @@ def main() -> None:
             "without_judgments": alone,
             "latency": latency(work / f"seed-{asked.seeds[0]}" / "index", asked.data),
         }
-    asked.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps({name: report[name] for name in ("test", "regions", "robustness", "latency")}, indent=2))
+    command = f"make bench DATA=… (minutes {asked.minutes:g}, seeds {asked.seeds})"
+    record(asked.out, "homedepot", command, PACKAGES, found)
+    print(json.dumps({name: found[name] for name in ("test", "regions", "robustness", "latency")}, indent=2))
 
 
 def measure(data: Path, work: Path, *, minutes: float, seed: int) -> dict[str, Any]:

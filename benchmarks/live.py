@@ -19,13 +19,12 @@ import os
 import resource
 import statistics
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.folder import products_of, queries_of
 from benchmarks.load import Client, LoadError
-from benchmarks.provenance import commit, machine, versions
+from benchmarks.provenance import record
 from benchmarks.serving import Served, saddle, serving
 
 if TYPE_CHECKING:
@@ -49,16 +48,13 @@ def main(arguments: list[str] | None = None) -> None:
     asked = parser.parse_args(arguments)
     with serving(*saddle(asked.index)) as served:
         found = asyncio.run(_measured(served, asked))
-    report = {
-        "benchmark": "live",
-        "command": f"python -m benchmarks.live --data … --index … (rate {asked.rate:g}, upserts {asked.upserts:g})",
-        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit(),
-        "machine": machine(),
-        "versions": versions(PACKAGES),
-        **found,
-    }
-    asked.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    record(
+        asked.out,
+        "live",
+        f"python -m benchmarks.live --data … --index … (rate {asked.rate:g}, upserts {asked.upserts:g})",
+        PACKAGES,
+        found,
+    )
     print(json.dumps(found, indent=2))
 
 

@@ -20,7 +20,6 @@ import random
 import statistics
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +27,7 @@ import uvloop
 
 from benchmarks.folder import queries_of
 from benchmarks.load import Client, LoadError
-from benchmarks.provenance import commit, machine, versions
+from benchmarks.provenance import record
 from benchmarks.serving import Served, saddle, serving
 
 if TYPE_CHECKING:
@@ -66,17 +65,13 @@ def main(arguments: list[str] | None = None) -> None:
     os.sched_setaffinity(0, {LOAD_CORE})
     with serving(*saddle(asked.index), core=SERVER_CORE) as served:
         found = uvloop.run(_measured(served, asked))
-    report = {
-        "benchmark": "overload",
-        "command": f"python -m benchmarks.overload --data … --index … (mode {asked.mode}, times {asked.times:g})",
-        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit(),
-        "machine": machine(),
-        "versions": versions(PACKAGES),
-        "seed": asked.seed,
-        **found,
-    }
-    asked.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    record(
+        asked.out,
+        "overload",
+        f"python -m benchmarks.overload --data … --index … (mode {asked.mode}, times {asked.times:g})",
+        PACKAGES,
+        {"seed": asked.seed, **found},
+    )
     print(json.dumps(found, indent=2))
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
 from contextlib import suppress
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 
 def commit() -> str:
@@ -40,3 +42,28 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
         with suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
+
+
+def record(
+    out: Path,
+    benchmark: str,
+    command: str,
+    packages: Iterable[str],
+    found: Mapping[str, Any],
+    *,
+    at: str | None = None,
+) -> None:
+    """Write what was ``found`` to ``out``, below all that it has to be quoted with.
+
+    ``at`` is the commit, where it had to be asked for before.
+    """
+    told = {
+        "benchmark": benchmark,
+        "command": command,
+        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": at or commit(),
+        "machine": machine(),
+        "versions": versions(packages),
+        **found,
+    }
+    out.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")

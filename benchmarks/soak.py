@@ -22,7 +22,6 @@ import time
 from array import array
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +29,7 @@ import uvloop
 
 from benchmarks.folder import products_of, queries_of
 from benchmarks.load import Client, LoadError
-from benchmarks.provenance import commit, machine, versions
+from benchmarks.provenance import record
 from benchmarks.serving import Served, saddle, serving
 
 if TYPE_CHECKING:
@@ -77,19 +76,18 @@ def main(arguments: list[str] | None = None) -> None:
     log = asked.work / "serve.log"
     with serving(*saddle(asked.work / "index"), core=server_core, log=log) as served:
         found = uvloop.run(_measured(served, Requests(queries_of(asked.data, "dev"), products, asked.seed), asked))
-    report = {
-        "benchmark": "soak",
-        "command": f"python -m benchmarks.soak --data … --model … --work … --minutes {asked.minutes:g} "
+    record(
+        asked.out,
+        "soak",
+        f"python -m benchmarks.soak --data … --model … --work … --minutes {asked.minutes:g} "
         f"--every {asked.every:g} --stored {asked.stored:g}",
-        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit(),
-        "machine": machine(),
-        "versions": versions(PACKAGES),
-        "seed": asked.seed,
-        **found,
-        "errors_logged": log.read_text(encoding="utf-8").count('"level":"error"'),
-    }
-    asked.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        PACKAGES,
+        {
+            "seed": asked.seed,
+            **found,
+            "errors_logged": log.read_text(encoding="utf-8").count('"level":"error"'),
+        },
+    )
     print(json.dumps(found, indent=2))
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import random
 import signal
@@ -23,13 +22,12 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from benchmarks.provenance import commit, machine, versions
+from benchmarks.provenance import commit, record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -203,19 +201,19 @@ def main(arguments: list[str] | None = None) -> None:
         catalog = work / "shop" / "catalog.csv"
         survival = Survival(work / "index", model=work / "model", catalog=catalog, seed=asked.seed, say=_say)
         counts = survival.run(asked.rounds)
-    report = {
-        "benchmark": "survival",
-        "command": f"python -m benchmarks.survival --rounds {asked.rounds}",
-        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": at,
-        "machine": machine(),
-        "versions": versions(_PACKAGES),
-        "seed": asked.seed,
-        "seconds": round(time.monotonic() - began),
-        "lost": 0,
-        "counts": dict(counts),
-    }
-    asked.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    record(
+        asked.out,
+        "survival",
+        f"python -m benchmarks.survival --rounds {asked.rounds}",
+        _PACKAGES,
+        {
+            "seed": asked.seed,
+            "seconds": round(time.monotonic() - began),
+            "lost": 0,
+            "counts": dict(counts),
+        },
+        at=at,
+    )
 
 
 def _say(line: str) -> None:

@@ -18,13 +18,12 @@ import sys
 import tempfile
 import time
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.folder import queries_of
-from benchmarks.provenance import commit, machine, versions
+from benchmarks.provenance import record
 from service.metrics_directory import DIRECTORY
 
 if TYPE_CHECKING:
@@ -76,16 +75,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=15.0, help="length of each phase")
     asked = parser.parse_args(arguments)
     found = {"recording": _recording(), "probe": _probing(asked)}
-    report = {
-        "benchmark": "watching",
-        "command": f"python -m benchmarks.watching --data … --index … (rate {asked.rate:g})",
-        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit(),
-        "machine": machine(),
-        "versions": versions(PACKAGES),
-        **found,
-    }
-    asked.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    record(
+        asked.out,
+        "watching",
+        f"python -m benchmarks.watching --data … --index … (rate {asked.rate:g})",
+        PACKAGES,
+        found,
+    )
     print(json.dumps(found, indent=2))
 
 

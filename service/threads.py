@@ -1,8 +1,8 @@
 """Threads that compute, which stand back behind the event loop.
 
-Where cores are few, the loop has to wait for one that computes, and with it every request that could be refused, read or
-written at once. Threads of lower priority let it go first; by so little that one which is holding the interpreter while
-other processes want its core is not kept from going on for long.
+Where cores are few, the loop has to wait for one that computes, and with it every request that could be refused, read
+or written at once. Threads of lower priority let it go first; by so little that one which is holding the interpreter
+while other processes want its core is not kept from going on for long.
 """
 
 from __future__ import annotations

@@ -19,7 +19,6 @@ import statistics
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +27,7 @@ import uvloop
 from benchmarks.capacity.searcher import MODES
 from benchmarks.folder import queries_of
 from benchmarks.load import Line, prepared
-from benchmarks.provenance import commit, machine, versions
+from benchmarks.provenance import record
 from benchmarks.serving import Served, saddle, serving
 
 if TYPE_CHECKING:
@@ -67,18 +66,17 @@ def main(arguments: list[str] | None = None) -> None:
             found[mode] = _capacity(served, requests, asked)
     with serving(*other_stack, ready="/openapi.json", core=server_core) as served:
         found["other_stack"] = _closed(served, [prepared("/search", {"query": query}) for query in queries], asked)
-    report = {
-        "benchmark": "capacity",
-        "command": f"python -m benchmarks.capacity --data … --index … --work … (seed {asked.seed})",
-        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit(),
-        "machine": machine(),
-        "versions": versions(PACKAGES),
-        "seed": asked.seed,
-        **found,
-        **_ratios(found),
-    }
-    asked.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    record(
+        asked.out,
+        "capacity",
+        f"python -m benchmarks.capacity --data … --index … --work … (seed {asked.seed})",
+        PACKAGES,
+        {
+            "seed": asked.seed,
+            **found,
+            **_ratios(found),
+        },
+    )
     print(json.dumps({**found, **_ratios(found)}, indent=2))
 
 
