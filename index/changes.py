@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from index.column_files import values_of
+from index.column_files import MAX_COLUMNS, values_of
 from index.device import CPU
 from index.filters import HELD, type_of
 from index.journal import JOURNAL, Change, Journal
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _BATCH = 128
 """Changes that come to light at once: so few that searches hardly feel it."""
+MOST_COLUMNS = MAX_COLUMNS - 100
+"""Columns to which changes may add: a little fewer than can be indexed, as several processes may add at once."""
 
 
 @contextmanager
@@ -64,7 +66,7 @@ class Lag:
 
 
 class UnsuitableProductError(ValueError):
-    """A product that cannot be stored, as one of its values is of another kind than its column."""
+    """A product that cannot be stored: a value is of another kind than its column, or there are too many columns."""
 
 
 class Changes:
@@ -79,6 +81,8 @@ class Changes:
         self._journal = journal
         self._showing = threading.Lock()
         self._encoding = threading.Lock()
+        self._new_columns: set[str] = set()
+        """Those of products that were checked and are not shown yet."""
         mark = searcher.mark
         # numbers of another journal mean nothing here
         after = self._after = mark.sequence if mark is not None and mark.id == journal.id else 0
@@ -106,7 +110,7 @@ class Changes:
         """Refuse a product whose values do not suit the columns there are.
 
         Raises:
-            UnsuitableProductError: one of them is of another kind.
+            UnsuitableProductError: one of them is of another kind, or would need one column too many.
         """
         types = self._searcher.types
         for name, value in values_of(product).items():
@@ -115,6 +119,14 @@ class Changes:
                 raise UnsuitableProductError(
                     f"product {product.product_id!r} has {_SHOWN[found]} in the column {name}, which holds {HELD[held]}"
                 )
+            if name not in types and name not in self._new_columns:
+                columns = len(types) + len(self._new_columns)
+                if columns >= MOST_COLUMNS:
+                    raise UnsuitableProductError(
+                        f"product {product.product_id!r} has a new column {name}, but there are {columns:,} already, "
+                        f"of at most {MOST_COLUMNS:,}"
+                    )
+                self._new_columns.add(name)
 
     def store(self, products: Sequence[Product], *, checked: bool = False) -> int:
         """Put products into the journal, replacing those of the same ids; return the number of the last change.
@@ -150,6 +162,7 @@ class Changes:
                 started = time.perf_counter()
                 shown = self._searcher.follow(_BATCH) or (self._read(last) and self._searcher.follow(_BATCH))
                 if not shown:
+                    self._new_columns.clear()  # those that were stored are the searcher's by now
                     return count
                 count += shown
                 if rest:

@@ -206,6 +206,25 @@ def test_a_product_of_another_kind_is_refused_and_nothing_of_its_batch_stored(ro
         searcher.find("new")
 
 
+def test_columns_without_end_are_refused_so_that_the_next_snapshot_can_be_built(root, monkeypatch):
+    """Each costs a place for every live product, and a snapshot has so many at most."""
+    searcher, changes = root.open()
+    most = len(searcher.types) + 3
+    monkeypatch.setattr("index.changes.MOST_COLUMNS", most, raising=False)
+    store(changes, Product("a", "gizmo", attributes={"volts": 18.0, "kit": True}))
+    for products in (
+        [Product("b", "gizmo", attributes={"amps": 1.0, "watts": 2.0})],
+        [Product("b", "gizmo", attributes={"amps": 1.0}), Product("c", "gizmo", attributes={"watts": 2.0})],
+    ):
+        with pytest.raises(UnsuitableProductError, match=f"has a new column watts.*there are {most} already"):
+            changes.store(products)
+        changes.catch_up()
+        with pytest.raises(UnknownProductError):
+            searcher.find("b")
+    store(changes, Product("b", "gizmo", attributes={"amps": 1.0, "volts": 12.0}))
+    assert searcher.find("b")[0].attributes == {"amps": 1.0, "volts": 12.0}
+
+
 def test_a_long_journal_comes_to_light_in_pieces_with_rests_between(root, monkeypatch):
     _, changes = root.open()
     changes.store([Product(f"n{i}", f"gizmo {i}") for i in range(300)])
