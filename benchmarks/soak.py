@@ -1,8 +1,9 @@
 """An hour of all at once: ``python -m benchmarks.soak --data … --model … --work … --minutes 60 --out …``.
 
 One ``saddle serve`` on one core; on the other core searches of every kind that arrive at random at half of the rate
-that the service can answer, products that are stored and deleted, and a reindex every few minutes, which publishes a
-snapshot that is taken up at once. Counted is how everything was answered; followed is the service's memory.
+that the service can answer, products that are stored and deleted, and every few minutes a reindex of the catalogue as
+it is by then, whose snapshot is taken up at once. Counted is how everything was answered; followed is the service's
+memory.
 
 The catalogue gets a brand and a price, so that there is something to filter by and to count.
 """
@@ -71,11 +72,11 @@ def main(arguments: list[str] | None = None) -> None:
     load_core, server_core, *_ = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {load_core})
     asked.work.mkdir(parents=True, exist_ok=True)
-    products = _catalogue(asked.data, asked.work / "catalogue.csv")
-    uvloop.run(_reindexed(asked))
+    requests = Requests(queries_of(asked.data, "dev"), products_of(asked.data), asked.seed)
+    uvloop.run(_reindexed(requests, asked))
     log = asked.work / "serve.log"
     with serving(*saddle(asked.work / "index"), core=server_core, log=log) as served:
-        found = uvloop.run(_measured(served, Requests(queries_of(asked.data, "dev"), products, asked.seed), asked))
+        found = uvloop.run(_measured(served, requests, asked))
     record(
         asked.out,
         "soak",
@@ -91,27 +92,28 @@ def main(arguments: list[str] | None = None) -> None:
     print(json.dumps(found, indent=2))
 
 
-def _catalogue(data: Path, path: Path) -> list[dict[str, str]]:
-    """The products, each with a brand and a price, which are written to ``path``."""
-    rows = [
-        {**row, "brand": (row["title"].split() or [""])[0], "price": f"{1 + 7 * number % 400}.50"}
-        for number, row in enumerate(products_of(data))
-    ]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-    return rows
-
-
 class Requests:
-    """Requests of every kind, by chance."""
+    """Requests of every kind, by chance, and the catalogue as they make it; each product gets a brand and a price."""
 
     def __init__(self, queries: Sequence[str], products: Sequence[dict[str, str]], seed: int) -> None:
-        self._queries, self._products = queries, products
+        self._queries = queries
+        self._products = [
+            {**row, "brand": (row["title"].split() or [""])[0], "price": f"{1 + 7 * number % 400}.50"}
+            for number, row in enumerate(products)
+        ]
+        self._there = {row["product_id"]: row for row in self._products}
         self._chance = random.Random(seed)
         self._words = sorted({word for query in queries for word in query.split()})
         self._gone: list[dict[str, str]] = []
+
+    def export(self, path: Path) -> None:
+        """Write the products that are there to a catalogue, whose time is the moment of which that is true."""
+        moment, rows = time.time(), list(self._there.values())
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self._products[0])
+            writer.writeheader()
+            writer.writerows(rows)
+        os.utime(path, (moment, moment))
 
     def search(self) -> tuple[str, str, bytes]:
         """A kind, a path and a body; every other query was never asked before."""
@@ -134,15 +136,23 @@ class Requests:
         )[0]
         return kind, path, json.dumps(body).encode()
 
-    def changes(self) -> bytes:
-        """Lines that store products, some with another price, and delete a few, which come back with the next."""
+    def changes(self) -> list[dict[str, Any]]:
+        """Lines that store products, some with another price, and delete one, which comes back with the next."""
         stored = [
             {**row, "price": row["price"] if self._chance.random() < 0.5 else f"{self._chance.randrange(1, 400)}.25"}
             for row in (*self._gone, *self._chance.sample(self._products, _LINES))
         ]
         self._gone = self._chance.sample(self._products, 1)
         deleted = [{"product_id": row["product_id"], "deleted": True} for row in self._gone]
-        return b"\n".join(json.dumps(line).encode() for line in (*stored, *deleted))
+        return [*stored, *deleted]
+
+    def made(self, changes: Sequence[dict[str, Any]]) -> None:
+        """Take over changes that were acknowledged."""
+        for line in changes:
+            if "deleted" in line:
+                self._there.pop(line["product_id"], None)
+            else:
+                self._there[line["product_id"]] = line
 
 
 async def _measured(served: Served, requests: Requests, asked: argparse.Namespace) -> dict[str, Any]:
@@ -152,7 +162,7 @@ async def _measured(served: Served, requests: Requests, asked: argparse.Namespac
         looking = asyncio.create_task(_look(served, seen))
         beside = [
             asyncio.create_task(_change(client, requests, seen, length, asked.stored)),
-            asyncio.create_task(_reindex(client, seen, length, asked)),
+            asyncio.create_task(_reindex(client, requests, seen, length, asked)),
             asyncio.create_task(_say(seen, length)),
         ]
         await _search(client, requests, seen, length, capacity / 2)
@@ -182,7 +192,7 @@ async def _capacity(served: Served, requests: Requests, *, seconds: float = 15.0
 async def _search(client: Client, requests: Requests, seen: Seen, length: float, rate: float) -> None:
     chance = random.Random(1)
     began, due = time.perf_counter(), 0.0
-    under_way: set[asyncio.Task[None]] = set()
+    under_way: set[asyncio.Task[int]] = set()
     while (due := due + chance.expovariate(rate)) < length:
         await asyncio.sleep(max(0.0, began + due - time.perf_counter()))
         kind, path, body = requests.search()
@@ -199,13 +209,16 @@ async def _change(client: Client, requests: Requests, seen: Seen, length: float,
         if due > length:
             return
         await asyncio.sleep(max(0.0, began + due - time.perf_counter()))
-        lines = requests.changes()
-        await _send(client, seen, "changes", "/v1/products", lines, time.perf_counter(), "application/x-ndjson")
+        changes = requests.changes()
+        lines = b"\n".join(json.dumps(line).encode() for line in changes)
+        began_at = time.perf_counter()
+        if await _send(client, seen, "changes", "/v1/products", lines, began_at, "application/x-ndjson") == 200:
+            requests.made(changes)
 
 
 async def _send(
     client: Client, seen: Seen, kind: str, path: str, body: bytes, due: float, media_type: str = "application/json"
-) -> None:
+) -> int:
     try:
         status, _ = await client.send("POST", path, body, media_type)
     except LoadError:
@@ -213,9 +226,10 @@ async def _send(
     seen.answers[kind, status] += 1
     if status == 200:
         seen.seconds[kind].append(time.perf_counter() - due)
+    return status
 
 
-async def _reindex(client: Client, seen: Seen, length: float, asked: argparse.Namespace) -> None:
+async def _reindex(client: Client, requests: Requests, seen: Seen, length: float, asked: argparse.Namespace) -> None:
     began = time.perf_counter()
     for number in itertools.count(1):
         due = 60.0 * asked.every * (number - 0.5)
@@ -223,17 +237,17 @@ async def _reindex(client: Client, seen: Seen, length: float, asked: argparse.Na
             return
         await asyncio.sleep(max(0.0, began + due - time.perf_counter()))
         started = time.perf_counter()
-        snapshot = await _reindexed(asked)
+        snapshot = await _reindexed(requests, asked)
         while (await client.get("/readyz"))["snapshot"] != snapshot:
             await asyncio.sleep(0.5)
         seen.reindexed.append(time.perf_counter() - started)
 
 
-async def _reindexed(asked: argparse.Namespace) -> str:
-    """Publish the catalogue and what changed since, keep few snapshots, and return the new one's id."""
-    index = asked.work / "index"
-    catalogue = ("--catalog", asked.work / "catalogue.csv")
-    await _saddle("reindex", "--model", asked.model, *catalogue, "--out", index)
+async def _reindexed(requests: Requests, asked: argparse.Namespace) -> str:
+    """Publish the catalogue and what changed meanwhile, keep few snapshots, and return the new one's id."""
+    index, catalogue = asked.work / "index", asked.work / "catalogue.csv"
+    await asyncio.to_thread(requests.export, catalogue)
+    await _saddle("reindex", "--model", asked.model, "--catalog", catalogue, "--out", index)
     await _saddle("snapshots", "prune", "--index", index, "--keep", _KEPT)
     return (index / "CURRENT").read_text(encoding="utf-8").strip()
 
