@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _BATCH = 256
 _SAMPLES = 1000
+_MOST_PAIRS = 5000
 
 
 class Ranker(Protocol):
@@ -59,15 +60,16 @@ def evaluate(ranker: Ranker, task: Task, later: Later) -> tuple[dict[str, Any], 
     """Figures of a system on one part, and the ranks of its new pairs.
 
     *new*: pairs that were never clicked before, each once, known products of the query masked; apart by segments.
-    *clicks*: every click of the part, nothing masked; what a shop would see.
+    *clicks*: every click of the part, nothing masked; what a shop would see. Of many pairs a sample.
     """
     known = task.known()
-    new = type(later)(*(column[later.new] for column in (later.query, later.product, later.count, later.new)))
+    new = later.where(later.new)
     found = ranks(ranker, new, known=known, masked=True)
     by: dict[str, Any] = {"new": {"all": measures(found)}}
     for kind, places in (("products", new.product), ("queries", new.query)):
         segment = task.segments("query" if kind == "queries" else "product")[places]
         by["new"][kind] = {name: measures(found[segment == i]) for i, name in enumerate(SEGMENTS)}
+    later = later.some(_MOST_PAIRS)
     every = ranks(ranker, later, known=known, masked=False)
     segment = task.segments("product")[later.product]
     by["clicks"] = {"all": measures(every, later.count)}

@@ -33,6 +33,16 @@ class Later:
     count: NDArray[np.int64]
     new: NDArray[np.bool_]
 
+    def where(self, kept: NDArray[np.bool_] | NDArray[np.int64]) -> Later:
+        """Some of the pairs."""
+        return Later(self.query[kept], self.product[kept], self.count[kept], self.new[kept])
+
+    def some(self, most: int) -> Later:
+        """At most so many pairs, drawn by a fixed seed."""
+        if len(self.query) <= most:
+            return self
+        return self.where(np.sort(np.random.default_rng(0).choice(len(self.query), most, replace=False)))
+
 
 @dataclass(frozen=True, slots=True)
 class Task:

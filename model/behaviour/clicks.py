@@ -15,17 +15,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.catalog import CatalogError, read_interactions
+from model.catalog import CatalogError
 from model.metrics import RELEVANT_GRADE, grade
 from model.text import words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from model.catalog import Interaction, Rejects
+    from model.catalog import Interaction
 
 MAX_UNKNOWN = 0.5
 """Above this share of interactions with unknown products the file is taken for another shop's."""
@@ -109,17 +108,6 @@ class Clicks:
 def query_key(text: str) -> str:
     """What makes two queries one: their words, without case, accents and punctuation."""
     return " ".join(words(text))
-
-
-def read_clicks(
-    path: Path, product_ids: Sequence[str], rejects: Rejects, limits: Limits | None = None
-) -> tuple[Clicks, Census]:
-    """Read the clicks of a file of interactions.
-
-    Raises:
-        CatalogError: as :func:`model.catalog.read_interactions` and :func:`gather`.
-    """
-    return gather(read_interactions(path, rejects), product_ids, limits)
 
 
 def gather(

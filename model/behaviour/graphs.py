@@ -56,6 +56,10 @@ class Graphs:
         """S, the number of hyperedges."""
         return len(self.session_weight)
 
+    def known_queries(self) -> NDArray[np.int32]:
+        """The queries that any pair has, in order."""
+        return np.unique(self.query)
+
     def remarks(self) -> list[str]:
         """What a person should know, a line each."""
         found = []

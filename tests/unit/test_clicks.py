@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.behaviour.clicks import Limits, gather, query_key, read_clicks, seconds
-from model.catalog import CatalogError, Interaction, Rejects
+from model.behaviour.clicks import Limits, gather, query_key, seconds
+from model.catalog import CatalogError, Interaction, Rejects, read_interactions
 
 IDS = [f"p{i}" for i in range(60)]
 START = 1_300_000_000
@@ -123,16 +123,16 @@ def test_an_empty_file_is_refused_in_words(tmp_path):
     path = tmp_path / "clicks.csv"
     path.write_text("", encoding="utf-8")
     with pytest.raises(CatalogError, match="the file is empty"):
-        read_clicks(path, IDS, Rejects())
+        gather(read_interactions(path, Rejects()), IDS)
     path.write_text("query,product_id,time\n", encoding="utf-8")
     with pytest.raises(CatalogError, match="not one row"):
-        read_clicks(path, IDS, Rejects())
+        gather(read_interactions(path, Rejects()), IDS)
 
 
 def test_a_file_is_read_with_bad_rows_set_aside(tmp_path):
     path = tmp_path / "clicks.csv"
     path.write_text("query,product_id,time\ndrill,p1,2025-01-06\n,p2,2025-01-06\n", encoding="utf-8")
     rejects = Rejects()
-    clicks, census = read_clicks(path, IDS, rejects)
+    clicks, census = gather(read_interactions(path, rejects), IDS)
     assert clicks.product.tolist() == [1]
     assert (census.read, rejects.reasons) == (1, {"empty query": 1})

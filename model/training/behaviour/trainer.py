@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 CHECKPOINT_SECONDS = 30.0
 _CLIP = 2.0
+_PRETRAINING_SHARE = 0.3
+"""Of the time, at most."""
 _SCALE = 1.0  # the logarithm of what scores are first multiplied by
 
 Stage = Literal["pretraining", "training"]
@@ -48,8 +50,10 @@ class Recipe(BaseModel):
     """Queries are members of the sessions that they were asked in; without it only products are."""
     curvature: float = 0.0
     steps: int = 300
+    minutes: float | None = None
+    """Wall-clock time after which training ends wherever it is, pre-training included."""
     rate: float = 0.005
-    batch: int = 65_536
+    batch: int = 8192
     """Pairs in a loss."""
     candidates: int = 1024
     """Products that a loss ranks a pair's own among; all of them where there are no more."""
@@ -75,7 +79,8 @@ class Progress:
 
     stage: Stage
     step: int
-    steps: int
+    fraction: float
+    """Of the stage, 0 to 1."""
     loss: float
     dev: float | None = None
 
@@ -151,9 +156,9 @@ class Trainer:
         """Do what is left to do and return the best network."""
         state, recipe = self._state, self.recipe
         self._clock = time.monotonic()
-        if state.pretrained < recipe.pretraining_steps:
+        if state.step == 0 and state.pretrained < recipe.pretraining_steps:
             self._pretrain()
-        if state.step < recipe.steps and state.worse < recipe.patience:
+        if not self._done():
             self._train()
         self.network.load_state_dict(self._best)
         return Trained(self.network, self.embed(), state.best, state.best_step, state.step, state.seconds)
@@ -165,10 +170,11 @@ class Trainer:
         return embedded
 
     def _pretrain(self) -> None:
-        recipe, drops = self.recipe, Drops(self.recipe.view_pairs, self.recipe.view_nodes)
+        state, recipe = self._state, self.recipe
+        drops = Drops(recipe.view_pairs, recipe.view_nodes)
         optimizer = self._optimizer()
-        while self._state.pretrained < recipe.pretraining_steps:
-            generator = self._generator("pretraining", self._state.pretrained)
+        while state.pretrained < recipe.pretraining_steps and not self._late(_PRETRAINING_SHARE):
+            generator = self._generator("pretraining", state.pretrained)
             views = (draw(self._channels, drops, generator), draw(self._channels, drops, generator))
             loss = contrast(
                 self.network,
@@ -179,9 +185,10 @@ class Trainer:
                 generator=generator,
             )
             self._descend(optimizer, loss)
-            self._state.pretrained += 1
+            state.pretrained += 1
             self._tick(optimizer)
-            self._report(Progress("pretraining", self._state.pretrained, recipe.pretraining_steps, loss.item()))
+            fraction = state.pretrained / recipe.pretraining_steps
+            self._report(Progress("pretraining", state.pretrained, fraction, loss.item()))
         self._moments = {}
 
     def _train(self) -> None:
@@ -189,7 +196,7 @@ class Trainer:
         optimizer = self._optimizer()
         weights = self._channels.count.double().pow(recipe.count_power)
         weights[~torch.isin(torch.arange(len(weights)), self._channels.edges)] = 0.0
-        while state.step < recipe.steps and state.worse < recipe.patience:
+        while not self._done():
             generator = self._generator("training", state.step)
             graphs = (
                 draw(self._channels, Drops(recipe.drop_pairs, 0.0), generator).graphs
@@ -208,9 +215,21 @@ class Trainer:
             )
             self._descend(optimizer, loss)
             state.step += 1
-            dev = self._evaluate() if state.step % recipe.evaluate_every == 0 or state.step == recipe.steps else None
+            due = state.step % recipe.evaluate_every == 0 or state.step == recipe.steps
+            dev = self._evaluate() if due else None
             self._tick(optimizer)
-            self._report(Progress("training", state.step, recipe.steps, loss.item(), dev))
+            self._report(Progress("training", state.step, state.step / recipe.steps, loss.item(), dev))
+        if state.step % recipe.evaluate_every and state.step < recipe.steps:
+            self._evaluate()  # time was over between two looks
+
+    def _done(self) -> bool:
+        state, recipe = self._state, self.recipe
+        return state.step >= recipe.steps or state.worse >= recipe.patience or (state.step > 0 and self._late())
+
+    def _late(self, share: float = 1.0) -> bool:
+        """Whether this share of the time is over."""
+        minutes = self.recipe.minutes
+        return minutes is not None and self._state.seconds >= share * 60.0 * minutes
 
     def _batch(self, generator: torch.Generator) -> Tensor:
         edges = self._channels.edges
