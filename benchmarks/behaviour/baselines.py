@@ -42,16 +42,16 @@ class Popularity:
 class ItemKnn:
     """Products that share sessions with those that the query led to: cosine of their sessions, by number of clicks.
 
-    Ties, and queries that led to nothing yet, go by popularity.
+    Ties, and queries that led to nothing yet, go by popularity. ``led`` tells what queries led to, where that is not
+    what the graphs of the sessions tell.
     """
 
-    def __init__(self, task: Task, graphs: Graphs) -> None:
+    def __init__(self, task: Task, graphs: Graphs, *, led: Graphs | None = None) -> None:
         products = len(task.product_ids)
-        query, product = graphs.query, graphs.product
-        self._clicks = Pattern(query, product, (graphs.queries, products)).matrix(
-            torch.from_numpy(graphs.count).float()
-        )
-        places = np.unique(np.stack([product[graphs.member_pair], graphs.member_session]), axis=1)
+        led = led or graphs
+        query, product = led.query, led.product
+        self._clicks = Pattern(query, product, (led.queries, products)).matrix(torch.from_numpy(led.count).float())
+        places = np.unique(np.stack([graphs.product[graphs.member_pair], graphs.member_session]), axis=1)
         incidence = Pattern(*places, (products, graphs.sessions))
         sizes = incidence.row_sums(torch.ones(places.shape[1]))
         self._sessions = incidence.matrix(sizes.clamp(min=1).rsqrt()[incidence.rows])
