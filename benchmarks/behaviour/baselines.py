@@ -115,8 +115,8 @@ def train_light_gcn(
     rate: float = 0.02,
     decay: float = 1e-4,
     hops: int = 2,
-    candidates: int = 1024,
-    batch: int = 8192,
+    candidates: int = 512,
+    batch: int = 4096,
 ) -> InnerProducts:
     """The best state on dev, looked at every 20 steps."""
     model = LightGcn(graphs, width=64, hops=hops, seed=seed)

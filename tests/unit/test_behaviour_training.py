@@ -186,8 +186,8 @@ def test_a_stopped_run_goes_on_to_where_it_would_have_come(graphs, features, tmp
 def test_a_checkpoint_of_another_run_is_not_taken_up(graphs, features, tmp_path, monkeypatch):
     monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", -1.0)
     train(graphs, features, directory=tmp_path, data={"interactions": "sha256:1"}).fit()
-    with pytest.raises(ResumeError, match=r"drop_pairs 0\.0, not 0\.5"):
-        train(graphs, features, directory=tmp_path, data={"interactions": "sha256:1"}, drop_pairs=0.5)
+    with pytest.raises(ResumeError, match=r"drop_pairs 0\.5, not 0\.3"):
+        train(graphs, features, directory=tmp_path, data={"interactions": "sha256:1"}, drop_pairs=0.3)
     with pytest.raises(ResumeError, match="interactions 'sha256:1', not 'sha256:2'"):
         train(graphs, features, directory=tmp_path, data={"interactions": "sha256:2"})
 

@@ -49,18 +49,19 @@ class Recipe(BaseModel):
     joined: bool = True
     """Queries are members of the sessions that they were asked in; without it only products are."""
     curvature: float = 0.0
-    steps: int = 300
+    steps: int = 200
     minutes: float | None = None
     """Wall-clock time after which training ends wherever it is, pre-training included."""
     rate: float = 0.005
-    batch: int = 8192
+    batch: int = 4096
     """Pairs in a loss."""
-    candidates: int = 1024
+    candidates: int = 512
     """Products that a loss ranks a pair's own among; all of them where there are no more."""
     count_power: float = 0.5
     """A pair weighs its number of clicks to this power."""
-    drop_pairs: float = 0.0
-    """DropEdge: the share of pairs that every step leaves out of both graphs; 0 does without."""
+    drop_pairs: float = 0.5
+    """DropEdge: the share of pairs that every step leaves out of both graphs; 0 does without. It is what keeps the
+    network from answering every pair by that pair itself."""
     pretraining_steps: int = 0
     """Steps of contrast before the first step of ranking; 0 does without."""
     pretraining_batch: int = 1024
@@ -69,7 +70,7 @@ class Recipe(BaseModel):
     """Shares of pairs and of nodes that a view in pre-training leaves out."""
     temperature: float = 0.1
     evaluate_every: int = 20
-    patience: int = 8
+    patience: int = 5
     """Evaluations without a better one after which training ends."""
 
 
