@@ -201,13 +201,13 @@ class Dcah(nn.Module):
         weight = self._attention(first, second, graphs.masked)
         return self._split(first + weight[:, None] * (second - first), weight, len(x_queries))
 
-    def scores(self, queries: Tensor, products: Tensor) -> Tensor:
-        """Scores of all pairs of embeddings (B, d), (K, d) → (B, K); larger is better."""
+    def scores(self, queries: Tensor, products: Tensor, *, scale: Tensor | float = 1.0) -> Tensor:
+        """Scores of all pairs of embeddings (B, d), (K, d) → (B, K), times ``scale``; larger is better."""
         c = self.config.curvature
         if c == 0:
-            return queries @ products.T
+            return (scale * queries) @ products.T  # the few are scaled, not the many
         distances: Tensor = lorentz.pairwise_dist(_placed(queries, c), _placed(products, c), c=c)
-        return -distances.square()
+        return -scale * distances.square()
 
     def pair_scores(self, queries: Tensor, products: Tensor) -> Tensor:
         """Scores of embeddings (B, d) with one product each (B, d) → (B,)."""

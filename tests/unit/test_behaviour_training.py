@@ -102,17 +102,19 @@ def test_contrast_is_the_formula():
     assert found == pytest.approx(total / 6, rel=1e-5)
 
 
-def test_ranking_is_cross_entropy_over_the_candidates_and_the_own_product(graphs, features):
+@pytest.mark.parametrize("curvature", [0.0, 1.0])
+@pytest.mark.parametrize("offered", [[3, 8, 9], list(range(PRODUCTS))])
+def test_ranking_is_cross_entropy_over_the_candidates_and_the_own_product(graphs, features, offered, curvature):
     torch.manual_seed(0)
-    network = Dcah(Config(features=FEATURES, width=8))
+    network = Dcah(Config(features=FEATURES, width=8, curvature=curvature))
     z = network(*network.project(*features), Channels(graphs).convolutions())
     pairs, weights = (torch.tensor([0, 1, 2]), torch.tensor([5, 9, 50])), torch.tensor([1.0, 2.0, 0.5])
-    candidates, scale = torch.tensor([9, 3, 8]), torch.tensor(0.3)
+    candidates, scale = torch.tensor(offered), torch.tensor(0.3)
     found = ranking(network, z, pairs, weights, candidates, scale).detach()
     scores = (scale.exp() * network.scores(z.queries, z.products)).detach().double().numpy()
     total = 0.0
     for query, product, weight in zip(*(part.tolist() for part in (*pairs, weights)), strict=True):
-        against = np.exp(scores[query, sorted({product, 9, 3, 8})]).sum()
+        against = np.exp(scores[query, sorted({product, *offered})]).sum()
         total -= weight * math.log(math.exp(scores[query, product]) / against)
     assert float(found) == pytest.approx(total / 3.5, rel=1e-5)
 

@@ -63,13 +63,18 @@ def ranking(
 ) -> Tensor:
     """Cross-entropy of clicked products among ``candidates`` (K,), the mean over pairs (B,), (B,) by ``weights`` (B,).
 
-    Each pair's own product stands beside the candidates; where it is among them too, it is counted once.
+    Candidates are different products in order. Each pair's own product stands beside them; where it is among them too,
+    it is counted once.
     """
     query, product = pairs
-    asked = embedded.queries[query]
-    scale = log_scale.exp()
-    others = scale * network.scores(asked, embedded.products[candidates])
-    others = others.masked_fill(candidates[None] == product[:, None], -torch.inf)
-    own = scale * network.pair_scores(asked, embedded.products[product])
-    losses = torch.logaddexp(own, others.logsumexp(1)) - own
+    asked, scale = embedded.queries[query], log_scale.exp()
+    others = network.scores(asked, embedded.products[candidates], scale=scale)
+    if len(candidates) == len(embedded.products):
+        losses = functional.cross_entropy(others, product, reduction="none")
+    else:
+        place = torch.searchsorted(candidates, product).clamp(max=len(candidates) - 1)
+        among = torch.nonzero(candidates[place] == product)[:, 0]
+        others[among, place[among]] = -torch.inf
+        own = scale * network.pair_scores(asked, embedded.products[product])
+        losses = torch.logaddexp(own, others.logsumexp(1)) - own
     return (weights * losses).sum() / weights.sum()

@@ -242,7 +242,9 @@ class Trainer:
         products = self._channels.products
         if products <= self.recipe.candidates:
             return torch.arange(products)
-        return torch.randint(products, (self.recipe.candidates,), generator=generator)
+        drawn = torch.randint(products, (self.recipe.candidates,), generator=generator)
+        different: Tensor = torch.unique(drawn)  # type: ignore[no-untyped-call]
+        return different
 
     def _evaluate(self) -> float:
         state = self._state
