@@ -243,7 +243,7 @@ class Trainer:
         if products <= self.recipe.candidates:
             return torch.arange(products)
         drawn = torch.randint(products, (self.recipe.candidates,), generator=generator)
-        different: Tensor = torch.unique(drawn)  # type: ignore[no-untyped-call]
+        different: Tensor = torch.unique(drawn)
         return different
 
     def _evaluate(self) -> float:
