@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from benchmarks.tables import capacity, compare, homedepot, live, overload, scale
+from benchmarks.tables import behaviour, capacity, compare, homedepot, live, overload, scale
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "benchmarks.md")
@@ -41,6 +41,9 @@ TABLES = {
         capacity.fuzz_told,
         overload.overload,
         overload.overload_asked,
+        behaviour.behaviour_bestbuy,
+        behaviour.behaviour_shop,
+        behaviour.behaviour_gains,
     )
 }
 

@@ -40,6 +40,27 @@ _BOUGHT = 0.5
 
 
 @dataclass(frozen=True, slots=True)
+class Habits:
+    """What shoppers are like.
+
+    Raises:
+        ValueError: a number is out of range.
+    """
+
+    tail: float = 1.0
+    """How much they prefer popular products, as a power: not at all at 0; at 4 a tenth of those clicked have two thirds
+    of the clicks."""
+    noise: float = 0.0
+    """The share of needs, 0 to 1, that have nothing to do with the session that they come up in."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.tail <= 5:
+            raise ValueError(f"habits' tail must be from 0 to 5, not {self.tail}")
+        if not 0 <= self.noise <= 1:
+            raise ValueError(f"habits' noise must be from 0 to 1, not {self.noise}")
+
+
+@dataclass(frozen=True, slots=True)
 class _Result:
     """A product among the results of a query; ``popularity`` goes from 0 for the least to 1 for the most."""
 
@@ -57,7 +78,9 @@ class _Queries:
     totals: tuple[float, ...]
 
 
-def interactions(items: Stock, asked: Sequence[Query], judged: Sequence[Pool], sessions: int) -> Iterator[Interaction]:
+def interactions(
+    items: Stock, asked: Sequence[Query], judged: Sequence[Pool], sessions: int, habits: Habits
+) -> Iterator[Interaction]:
     """The clicks, carts and purchases of ``sessions`` sessions, in order of their start."""
     draws = Draws(items.seed, "behaviour")
     pages = [_results(items, pool) for pool in judged]
@@ -71,12 +94,12 @@ def interactions(items: Stock, asked: Sequence[Query], judged: Sequence[Pool], s
         # the square makes some shoppers come often and most of them seldom
         user = int(users * draws.uniform() ** 2)
         now = start
-        for need in _needs(single, draws):
+        for need in _needs(single, draws, habits.noise):
             leading = by_subtype.get(need)
             if leading is None:
                 continue
             query = leading.indices[draws.weighted(leading.totals)]
-            for result, event in _events(pages[query], need, draws):
+            for result, event in _events(pages[query], need, draws, habits.tail):
                 now += timedelta(seconds=5 + draws.below(90))
                 yield Interaction(
                     query=asked[query].text,
@@ -111,8 +134,15 @@ def _queries_by_subtype(asked: Sequence[Query]) -> dict[int, _Queries]:
     }
 
 
-def _needs(single: Sequence[float], draws: Draws) -> list[int]:
+def _needs(single: Sequence[float], draws: Draws, noise: float) -> list[int]:
     """The subtypes that one session is after."""
+    found = _purpose(single, draws)
+    # without noise nothing is drawn, so that the shop is the same as it would be without the question
+    return [draws.weighted(single) if noise and draws.chance(noise) else need for need in found]
+
+
+def _purpose(single: Sequence[float], draws: Draws) -> list[int]:
+    """The subtypes that one session is about."""
     projects = taxonomy().projects
     if not draws.chance(_ON_PROJECT):
         return [draws.weighted(single)]
@@ -123,7 +153,7 @@ def _needs(single: Sequence[float], draws: Draws) -> list[int]:
     return list(islice(keen, wanted))
 
 
-def _events(page: list[_Result], need: int, draws: Draws) -> Iterator[tuple[_Result, str]]:
+def _events(page: list[_Result], need: int, draws: Draws, tail: float) -> Iterator[tuple[_Result, str]]:
     """What one page of results leads to, by a shopper who is after the subtype ``need``."""
     ranked = sorted(
         page,
@@ -132,7 +162,7 @@ def _events(page: list[_Result], need: int, draws: Draws) -> Iterator[tuple[_Res
     for place, result in enumerate(ranked[:_PAGE]):
         worth = result.relevance if result.subtype == need else min(result.relevance, SIBLING)
         looked_at = 1.0 / (1.0 + 0.3 * place)
-        liked = _CLICKED[worth] * (0.4 + 1.2 * result.popularity)
+        liked = _CLICKED[worth] * (0.4 + 1.2 * result.popularity) ** tail
         if not draws.chance(looked_at * liked):
             continue
         yield result, "click"

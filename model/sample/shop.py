@@ -24,19 +24,30 @@ class Shop:
     """A made-up shop of ``size`` products, up to ``queries`` queries and two shopping sessions a product.
 
     What products and queries *are* is held in a few bytes each; what they look like is made while it is read.
+    ``sessions`` asks for another number of sessions; ``habits`` are what shoppers are like.
 
     Raises:
-        ValueError: ``size``, ``queries`` or ``seed`` is out of range.
+        ValueError: a number is out of range.
     """
 
-    def __init__(self, size: int = 2000, *, queries: int | None = None, seed: int = 0) -> None:
+    def __init__(
+        self,
+        size: int = 2000,
+        *,
+        queries: int | None = None,
+        seed: int = 0,
+        sessions: int | None = None,
+        habits: behaviour.Habits | None = None,
+    ) -> None:
         wanted = round(_QUERIES_PER_ROOT * math.sqrt(max(size, 0))) if queries is None else queries
-        for name, value, least in (("size", size, 1), ("queries", wanted, 1), ("seed", seed, 0)):
+        self.sessions = _SESSIONS_PER_PRODUCT * size if sessions is None else sessions
+        counts = (("size", size, 1), ("queries", wanted, 1), ("seed", seed, 0), ("sessions", self.sessions, 1))
+        for name, value, least in counts:
             if value < least:
                 raise ValueError(f"a shop's {name} must be at least {least}, not {value}")
         self.size = size
-        self.sessions = _SESSIONS_PER_PRODUCT * size
         self._wanted_queries = wanted
+        self._habits = habits or behaviour.Habits()
         self.stock: Stock = products.stock(size, seed=seed)
 
     @cached_property
@@ -54,7 +65,7 @@ class Shop:
 
     def interactions(self) -> Iterator[Interaction]:
         """What shoppers clicked, put into their carts and bought, in order of their sessions."""
-        return behaviour.interactions(self.stock, self.queries, self._pools, self.sessions)
+        return behaviour.interactions(self.stock, self.queries, self._pools, self.sessions, self._habits)
 
     @cached_property
     def _pools(self) -> tuple[Pool, ...]:

@@ -1,46 +1,67 @@
-"""``saddle train``: a catalogue, and what shoppers did with it, into an encoder bundle."""
+"""``saddle train``: a catalogue, and what shoppers did with it, into the bundle of a channel."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from pydantic import BaseModel
 
-    from model.bundle import Manifest
-    from model.catalog import Rejects
-    from model.training.examples import Examples
-    from model.training.trainer import Progress, Trained
-
-_PARITY_SAMPLES = 32
+_BEHAVIOUR_MINUTES = 30.0
+_PAUSE_MINUTES = 30.0
 
 
 def train(
     catalog: Annotated[Path, typer.Option(help="Catalogue: CSV, JSONL or Parquet.")],
-    out: Annotated[Path, typer.Option(help="Directory to write the encoder bundle to; must not exist.")],
+    out: Annotated[Path, typer.Option(help="Directory to write the bundle to; must not exist.")],
     interactions: Annotated[
         Path | None,
         typer.Option(help="Judged or clicked pairs: query, product_id and relevance (1 to 3) or event."),
     ] = None,
-    minutes: Annotated[float, typer.Option(min=0.05, help="Time to train for.")] = 10.0,
+    channel: Annotated[
+        Literal["text", "behaviour"], typer.Option(help="What to train: the text encoders, or the behaviour channel.")
+    ] = "text",
+    text: Annotated[
+        Path | None, typer.Option(help="Encoder bundle that the behaviour channel stands on (behaviour).")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.05, help="Time to train for.", show_default="10; behaviour: 30, at most")
+    ] = None,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Train this many steps instead: repeatable on one machine.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
-    dim: Annotated[int, typer.Option(min=4, max=1024, help="Dimensions of the space.")] = 256,
+    dim: Annotated[
+        int | None,
+        typer.Option(min=4, max=1024, help="Dimensions of the space.", show_default="256; behaviour: 64"),
+    ] = None,
     curvature: Annotated[
-        float, typer.Option(min=0.0, help="c of the curvature −c; 0 trains the Euclidean twin.")
-    ] = 1.0,
+        float | None,
+        typer.Option(min=0.0, help="c of the curvature −c; 0 trains the Euclidean twin (text).", show_default="1"),
+    ] = None,
     terms: Annotated[
-        Literal["word", "trigram"],
-        typer.Option(help="What queries are made of: words composed of trigrams, or trigrams alone."),
-    ] = "word",
+        Literal["word", "trigram"] | None,
+        typer.Option(
+            help="What queries are made of: words composed of trigrams, or trigrams alone (text).", show_default="word"
+        ),
+    ] = None,
+    pause: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0, help="Minutes that end a session which has no session_id (behaviour).", show_default="30"
+        ),
+    ] = None,
+    all_queries: Annotated[
+        bool,
+        typer.Option(
+            "--all-queries", help="Learn from test queries too: to serve with, not to measure with (behaviour)."
+        ),
+    ] = False,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads to compute with.", show_default="all cores")
     ] = None,
@@ -52,9 +73,15 @@ def train(
     max_reject_share: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Share of bad rows above which training is refused.")
     ] = 0.05,
+    rejects: Annotated[
+        Path | None, typer.Option(help="File to list in what of the interactions was left out (behaviour).")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Train the text encoders on a shop's own catalogue and, if there are any, its judged or clicked pairs.
+
+    With --channel behaviour, train what clicks and sessions tell, on top of
+    text encoders that are there already.
 
     Of the queries, 72 % are trained on, 8 % choose the best model, 20 % are never
     looked at: `saddle evaluate` tests on those. A run that was stopped, or killed,
@@ -63,113 +90,74 @@ def train(
     Examples:
       saddle train --catalog shop.csv --out var/model
       saddle train --catalog shop.csv --interactions clicks.csv --out var/model --minutes 30
+      saddle train --channel behaviour --text var/model --catalog shop.csv --interactions clicks.csv --out var/behaviour
     """
     from service.commands import CommandError
 
     if out.exists():
         raise CommandError(f"{out} exists already: choose another --out, or remove it first")
+    text_only = {"--curvature": curvature, "--terms": terms}
+    behaviour_only = {"--text": text, "--pause": pause, "--all-queries": all_queries or None, "--rejects": rejects}
+    misplaced = [
+        name for name, value in (text_only if channel == "behaviour" else behaviour_only).items() if value is not None
+    ]
+    if misplaced:
+        raise CommandError(f"{' and '.join(misplaced)} mean nothing to the {channel} channel")
     # A core that something else uses would stall every parallel step while the other threads spin; but a thread that
     # sleeps at once is woken a thousand times a step. So they spin for microseconds.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     import torch
 
-    from model.catalog import fingerprint
-    from model.export import export
-    from model.training.examples import read_examples
-    from model.training.trainer import Recipe, Trainer
-
     if threads is not None:
         torch.set_num_threads(threads)
-    recipe = Recipe(minutes=minutes, steps=steps, seed=seed, dim=dim, curvature=curvature, terms=terms)
     state = checkpoint or out.with_name(f"{out.name}.checkpoint")
     if fresh:
         shutil.rmtree(state, ignore_errors=True)
-    examples, rejects = read_examples(catalog, interactions, max_reject_share=max_reject_share)
-    source = fingerprint(catalog)
-    data = {"catalog": source, "interactions": fingerprint(interactions) if interactions else "none"}
-    with _progress() as report:
-        trainer = Trainer(examples, recipe, directory=state, data=data, report=report)
-        _say_start(examples, rejects, state, trainer.resumed_at)
-        trained = trainer.fit()
-    manifest = export(
-        trained.model,
-        trained.tokenizer,
-        out,
-        catalog=source,
-        training={
-            "recipe": recipe.model_dump(),
-            "products": len(examples.texts),
-            "train_queries": len(examples.train),
-            "dev_queries": len(examples.dev),
-            "dev_metrics": trained.metrics,
-            "steps": trained.steps,
-            "seconds": round(trained.seconds, 1),
-            "torch": torch.__version__,
-        },
-        samples=examples.texts[:_PARITY_SAMPLES],
-    )
-    shutil.rmtree(state)
+    told: tuple[BaseModel, dict[str, str]]
+    if channel == "behaviour":
+        if interactions is None or text is None:
+            raise CommandError("the behaviour channel needs --interactions and, from `saddle train`, --text")
+        from service.commands.train_behaviour import Asked, train_behaviour
+
+        told = train_behaviour(
+            Asked(
+                catalog=catalog,
+                interactions=interactions,
+                text=text,
+                out=out,
+                minutes=_BEHAVIOUR_MINUTES if minutes is None else minutes,
+                steps=steps,
+                seed=seed,
+                width=dim,
+                pause_minutes=_PAUSE_MINUTES if pause is None else pause,
+                all_queries=all_queries,
+                threads=threads or torch.get_num_threads(),
+                checkpoint=state,
+                max_reject_share=max_reject_share,
+                rejects=rejects,
+            )
+        )
+    else:
+        from model.training.trainer import Recipe
+        from service.commands.train_text import train_text
+
+        asked: dict[str, Any] = {"minutes": minutes, "dim": dim, "curvature": curvature, "terms": terms}
+        recipe = Recipe(steps=steps, seed=seed, **{name: value for name, value in asked.items() if value is not None})
+        told = train_text(catalog, interactions, out, recipe, checkpoint=state, max_reject_share=max_reject_share)
+    shutil.rmtree(state, ignore_errors=True)
+    manifest, report = told
     if as_json:
         typer.echo(manifest.model_dump_json(indent=2))
     else:
-        _print_report(trained, manifest, out)
+        _print_report(report)
 
 
-@contextmanager
-def _progress() -> Iterator[Callable[[Progress], None]]:
-    """A bar on stderr with the loss, and a line for every dev evaluation."""
-    from rich.console import Console
-    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bar
-
-    columns = (
-        TextColumn("Training"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("step {task.fields[step]}  loss {task.fields[loss]:.3f}"),
-        TimeElapsedColumn(),
-    )
-    with Bar(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("", total=1.0, step=0, loss=float("nan"))
-
-        def show(progress: Progress) -> None:
-            bar.update(task, completed=progress.fraction, step=progress.step, loss=progress.loss)
-            if progress.metrics is not None:
-                shown = "  ".join(f"{name} {value:.3f}" for name, value in progress.metrics.items())
-                bar.console.print(f"step {progress.step:>6}  dev  {shown}", markup=False, highlight=False)
-
-        yield show
-
-
-def _say_start(examples: Examples, rejects: dict[str, Rejects], state: Path, resumed_at: int | None) -> None:
-    typer.echo(
-        f"{len(examples.texts):,} products, {len(examples.train):,} queries to train on, "
-        f"{len(examples.dev):,} to choose by",
-        err=True,
-    )
-    if examples.unmatched:
-        typer.echo(f"{examples.unmatched:,} interactions with products that the catalogue lacks are left out", err=True)
-    for name, rejected in rejects.items():
-        if rejected.count:
-            reasons = ", ".join(f"{count:,} {reason}" for reason, count in rejected.reasons.most_common())
-            typer.echo(f"{rejected.count:,} rows of the {name} set aside: {reasons}", err=True)
-    if resumed_at is not None:
-        typer.echo(f"Resuming at step {resumed_at:,} from {state}", err=True)
-
-
-def _print_report(trained: Trained, manifest: Manifest, out: Path) -> None:
+def _print_report(told: dict[str, str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table.grid(padding=(0, 2))
-    rows = {
-        "model": manifest.version,
-        "bundle": str(out),
-        "trained": f"{trained.steps:,} steps in {trained.seconds:.0f} s",
-        "γ": f"{manifest.geometry.gamma:.3f}",
-        **{f"dev {name}": f"{value:.3f}" for name, value in trained.metrics.items()},
-    }
-    for name, value in rows.items():
+    for name, value in told.items():
         table.add_row(name, value)
     Console(markup=False).print(table)

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from model.catalog import Product, Rejects, read_interactions, read_judgments, read_products
 from model.sample import files, wording
+from model.sample.behaviour import Habits
 from model.sample.draws import Draws
 from model.sample.queries import relevance
 from model.sample.shop import Shop
@@ -120,7 +121,7 @@ def test_a_shop_has_the_size_that_was_asked(size: int) -> None:
     assert judged
 
 
-@pytest.mark.parametrize(("name", "value"), [("size", 0), ("queries", 0), ("seed", -1)])
+@pytest.mark.parametrize(("name", "value"), [("size", 0), ("queries", 0), ("seed", -1), ("sessions", 0)])
 def test_an_impossible_shop_is_refused(name: str, value: int) -> None:
     with pytest.raises(ValueError, match=rf"{name} must be at least \d, not {value}"):
         Shop(**{name: value})
@@ -216,6 +217,34 @@ def test_sessions_hold_products_that_belong_together(shop: Shop, catalog: dict[s
     assert statistics.mean(any(kinds <= project for project in projects) for kinds in several) > 0.7
     pairs = Counter(frozenset(pair) for kinds in several for pair in pairwise(sorted(kinds)))
     assert len(pairs) > 50
+
+
+def test_the_stronger_the_tail_the_fewer_products_have_half_of_the_clicks() -> None:
+    shares = []
+    for tail in (0.0, 1.0, 3.0):
+        shop = Shop(500, seed=3, sessions=3000, habits=Habits(tail=tail))
+        counts = sorted(Counter(event.product_id for event in shop.interactions()).values(), reverse=True)
+        shares.append(sum(counts[:50]) / sum(counts))
+    assert shares[0] < shares[1] < shares[2]
+
+
+def test_noise_takes_sessions_off_their_project(catalog: dict[str, Product]) -> None:
+    projects = [{taxonomy().subtypes[i].name for i in project} for project in taxonomy().projects]
+    true_to_it = []
+    for noise in (0.0, 0.5, 1.0):
+        kinds = defaultdict(set)
+        for event in Shop(2000, seed=3, habits=Habits(noise=noise)).interactions():
+            kinds[event.session_id].add(subtype_of(catalog[event.product_id]))
+        several = [found for found in kinds.values() if len(found) > 1]
+        true_to_it.append(statistics.mean(any(found <= project for project in projects) for found in several))
+    assert true_to_it[0] > 2 * true_to_it[1] > 2 * true_to_it[2]
+
+
+@pytest.mark.parametrize("habits", [{"tail": -1}, {"tail": 6}, {"noise": -0.1}, {"noise": 1.1}])
+def test_impossible_habits_are_refused(habits: dict[str, float]) -> None:
+    (name,) = habits
+    with pytest.raises(ValueError, match=rf"habits' {name} must be from 0 to \d, not {habits[name]}"):
+        Habits(**habits)
 
 
 def test_relevant_products_are_clicked_more_often_than_others(shop: Shop) -> None:

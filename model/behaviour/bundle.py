@@ -1,0 +1,125 @@
+"""The behaviour bundle: a directory with the vectors that a trained behaviour network gives, and no network.
+
+Its layout is frozen under ``FORMAT``; N products, Q known queries, F axes of the text vectors, d axes of its own:
+
+    manifest.json         what it says of itself, and the SHA-256 of every other file
+    product_ids.txt       a line for each product; the order is that of all arrays of N rows
+    products.npy          (N, d) float32
+    queries.txt           a line for each known query, as :func:`model.behaviour.clicks.query_key` writes it
+    queries.npy           (Q, d) float32
+    projection.npy        (F + 1, d) float32: what maps a text vector, with the constant 1 behind it, to a vector
+    query_features.npy    (Q, F) float32, the known queries' text vectors, if the manifest's ``mapping`` asks for them
+    leanings.npy          (N,) float32: how much of a product's vector comes from sessions, 0 to 1
+    companions.npy        (N, 5) int32: the products that most share sessions with a product, −1 where there are fewer
+    askings.npy           (N, 5) int32: the queries that most led to a product, −1 where there are fewer
+
+The score of a product for a query is the inner product of their vectors. A bundle belongs to the text bundle that its
+features came from; it is written beside its place and renamed there once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from model import manifests
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+PRODUCT_IDS, PRODUCTS = "product_ids.txt", "products.npy"
+QUERIES, QUERY_VECTORS = "queries.txt", "queries.npy"
+PROJECTION, QUERY_FEATURES = "projection.npy", "query_features.npy"
+LEANINGS, COMPANIONS, ASKINGS = "leanings.npy", "companions.npy", "askings.npy"
+_ALWAYS = (PRODUCT_IDS, PRODUCTS, QUERIES, QUERY_VECTORS, PROJECTION, LEANINGS, COMPANIONS, ASKINGS)
+
+
+class BehaviourBundleError(ValueError):
+    """A directory that is not a usable behaviour bundle."""
+
+
+class Mapping(BaseModel):
+    """How a query that is not known comes by its vector; see :func:`model.behaviour.vectors.mixed`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    share: Annotated[float, Field(ge=0, le=1)]
+    """Of the nearest known queries' vectors; the rest is the projection."""
+    neighbours: Annotated[int, Field(ge=1)]
+    sharpness: Annotated[float, Field(gt=0)]
+
+
+class Manifest(BaseModel):
+    """What a behaviour bundle says of itself."""
+
+    model_config = ConfigDict(frozen=True)
+
+    format: Literal[1] = 1
+    version: str
+    created: str
+    """When it was written, ISO 8601 in UTC."""
+    text: str
+    """Version of the text bundle whose vectors its features are."""
+    catalog: str
+    interactions: str
+    """Fingerprints of the files it was trained on, ``sha256:…``."""
+    until: str | None
+    """The time of the last click that its vectors know, ISO 8601 in UTC; later clicks may judge it. None: no times."""
+    dim: Annotated[int, Field(ge=1)]
+    features: Annotated[int, Field(ge=1)]
+    products: Annotated[int, Field(ge=1)]
+    queries: Annotated[int, Field(ge=0)]
+    mapping: Mapping
+    files: dict[str, str]
+    """SHA-256 of every payload file."""
+    training: dict[str, object]
+    """How it was made, and what was left out; for people, never read by code."""
+
+
+def seal(directory: Path, **said: object) -> Manifest:
+    """Write the manifest of a directory whose payload is complete, from all its fields that the files do not tell."""
+    draft = Manifest.model_validate({"version": "", "files": {}, **said})
+    files = {name: _sha256(directory / name) for name in _payload(draft)}
+    identity = hashlib.sha256((draft.text + draft.mapping.model_dump_json() + "".join(files.values())).encode())
+    manifest = draft.model_copy(update={"version": f"dcah-{identity.hexdigest()[:12]}", "files": files})
+    (directory / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return manifest
+
+
+def load_manifest(directory: Path) -> Manifest:
+    """Read and check a behaviour bundle's manifest and the checksums of its files.
+
+    Raises:
+        BehaviourBundleError: no bundle there, one of another format, or a file that is missing or changed.
+    """
+    path = directory / MANIFEST
+    command = "`saddle train --channel behaviour`"
+    if not path.is_file():
+        raise BehaviourBundleError(f"{directory} is not a behaviour bundle: it has no {MANIFEST}; {command} makes one")
+    try:
+        manifest = manifests.read(path, Manifest, artefact="behaviour bundle", release_format=FORMAT, remedy=command)
+    except ValueError as error:
+        raise BehaviourBundleError(str(error)) from error
+    for name in _payload(manifest):
+        if not (directory / name).is_file():
+            raise BehaviourBundleError(f"behaviour bundle {manifest.version} in {directory} lacks {name}")
+        found = _sha256(directory / name)
+        if found != manifest.files.get(name):
+            raise BehaviourBundleError(
+                f"{directory / name} does not belong to behaviour bundle {manifest.version}: its SHA-256 is "
+                f"{found[:12]}…, the manifest says {manifest.files.get(name, 'nothing')[:12]}…"
+            )
+    return manifest
+
+
+def _payload(manifest: Manifest) -> tuple[str, ...]:
+    return (*_ALWAYS, QUERY_FEATURES) if manifest.mapping.share > 0 else _ALWAYS
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

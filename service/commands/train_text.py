@@ -1,0 +1,109 @@
+"""``saddle train``: a catalogue, and judged or clicked pairs, into an encoder bundle."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from model.bundle import Manifest
+    from model.catalog import Rejects
+    from model.training.examples import Examples
+    from model.training.trainer import Progress, Recipe, Trained
+
+_PARITY_SAMPLES = 32
+
+
+def train_text(
+    catalog: Path, interactions: Path | None, out: Path, recipe: Recipe, *, checkpoint: Path, max_reject_share: float
+) -> tuple[Manifest, dict[str, str]]:
+    """Train and write an encoder bundle; returns its manifest and what a person wants to read of it."""
+    import torch
+
+    from model.catalog import fingerprint
+    from model.export import export
+    from model.training.examples import read_examples
+    from model.training.trainer import Trainer
+
+    examples, rejects = read_examples(catalog, interactions, max_reject_share=max_reject_share)
+    source = fingerprint(catalog)
+    data = {"catalog": source, "interactions": fingerprint(interactions) if interactions else "none"}
+    with _progress() as report:
+        trainer = Trainer(examples, recipe, directory=checkpoint, data=data, report=report)
+        _say_start(examples, rejects, checkpoint, trainer.resumed_at)
+        trained = trainer.fit()
+    manifest = export(
+        trained.model,
+        trained.tokenizer,
+        out,
+        catalog=source,
+        training={
+            "recipe": recipe.model_dump(),
+            "products": len(examples.texts),
+            "train_queries": len(examples.train),
+            "dev_queries": len(examples.dev),
+            "dev_metrics": trained.metrics,
+            "steps": trained.steps,
+            "seconds": round(trained.seconds, 1),
+            "torch": torch.__version__,
+        },
+        samples=examples.texts[:_PARITY_SAMPLES],
+    )
+    return manifest, _report(trained, manifest, out)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[Progress], None]]:
+    """A bar on stderr with the loss, and a line for every dev evaluation."""
+    from rich.console import Console
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("Training"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("step {task.fields[step]}  loss {task.fields[loss]:.3f}"),
+        TimeElapsedColumn(),
+    )
+    with Bar(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("", total=1.0, step=0, loss=float("nan"))
+
+        def show(progress: Progress) -> None:
+            bar.update(task, completed=progress.fraction, step=progress.step, loss=progress.loss)
+            if progress.metrics is not None:
+                shown = "  ".join(f"{name} {value:.3f}" for name, value in progress.metrics.items())
+                bar.console.print(f"step {progress.step:>6}  dev  {shown}", markup=False, highlight=False)
+
+        yield show
+
+
+def _say_start(examples: Examples, rejects: dict[str, Rejects], state: Path, resumed_at: int | None) -> None:
+    typer.echo(
+        f"{len(examples.texts):,} products, {len(examples.train):,} queries to train on, "
+        f"{len(examples.dev):,} to choose by",
+        err=True,
+    )
+    if examples.unmatched:
+        typer.echo(f"{examples.unmatched:,} interactions with products that the catalogue lacks are left out", err=True)
+    for name, rejected in rejects.items():
+        if rejected.count:
+            reasons = ", ".join(f"{count:,} {reason}" for reason, count in rejected.reasons.most_common())
+            typer.echo(f"{rejected.count:,} rows of the {name} set aside: {reasons}", err=True)
+    if resumed_at is not None:
+        typer.echo(f"Resuming at step {resumed_at:,} from {state}", err=True)
+
+
+def _report(trained: Trained, manifest: Manifest, out: Path) -> dict[str, str]:
+    return {
+        "model": manifest.version,
+        "bundle": str(out),
+        "trained": f"{trained.steps:,} steps in {trained.seconds:.0f} s",
+        "γ": f"{manifest.geometry.gamma:.3f}",
+        **{f"dev {name}": f"{value:.3f}" for name, value in trained.metrics.items()},
+    }

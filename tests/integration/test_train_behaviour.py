@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from fakes import write_bundle
+from typer.testing import CliRunner
+
+from model.behaviour import bundle
+from model.behaviour.clicks import Limits, query_key
+from model.behaviour.features import query_features
+from model.behaviour.vectors import BehaviourVectors
+from model.catalog import CatalogError, searchable_text, split_of
+from model.runtime import TextEncoder
+from model.sample import files
+from model.sample.shop import Shop
+from model.training.behaviour import trainer
+from model.training.behaviour.lesson import read_lesson
+from service.cli import app
+from service.commands import CommandError
+from service.commands.train import train
+
+RUNNER = CliRunner()
+STEPS = 20
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    """Catalogue, interactions and an untrained text bundle of a generated shop."""
+    folder = tmp_path_factory.mktemp("shop")
+    made = Shop(200, seed=1)
+    files.write_catalog(folder / "catalog.csv", made.products(), kind="csv")
+    files.write_interactions(folder / "interactions.csv", made.interactions())
+    write_bundle(folder / "text", [searchable_text(product) for product in made.products()])
+    return folder
+
+
+def run(shop, out, **changes):
+    asked = {"catalog": shop / "catalog.csv", "interactions": shop / "interactions.csv", "text": shop / "text"}
+    return train(**{"channel": "behaviour", "out": out, "steps": STEPS, "threads": 1, **asked, **changes})
+
+
+def test_clicks_and_sessions_become_a_bundle_that_serves(shop, tmp_path, capsys):
+    run(shop, tmp_path / "behaviour", rejects=tmp_path / "rejects.jsonl")
+    said = capsys.readouterr()
+    assert "sessions of 2 products or more" in said.err
+    assert "are left alone; --all-queries takes them too" in said.err
+    assert "dev MRR" in said.out
+    vectors = BehaviourVectors(tmp_path / "behaviour")
+    assert vectors.manifest.text == TextEncoder(shop / "text").manifest.version
+    assert len(vectors.product_ids) == 200
+    assert vectors.manifest.until.startswith("2025-")
+    queries = (tmp_path / "behaviour" / bundle.QUERIES).read_text(encoding="utf-8").splitlines()
+    assert len(queries) > 20
+    asked_for = {event.query for event in Shop(200, seed=1).interactions()}
+    assert not {query_key(query) for query in asked_for if split_of(query) == "test"} & set(queries)
+    asked = [*queries[:3], "something never asked"]
+    found = vectors.encode_queries(asked, query_features(TextEncoder(shop / "text"), asked))
+    assert found.shape == (4, vectors.manifest.dim)
+    assert np.isfinite(found @ vectors.products.T).all()
+    assert not (tmp_path / "behaviour.checkpoint").exists()
+    assert (tmp_path / "rejects.jsonl").read_bytes() == b""
+
+
+def test_with_all_queries_test_queries_are_learnt_too(shop, tmp_path, capsys):
+    run(shop, tmp_path / "some")
+    run(shop, tmp_path / "all", all_queries=True)
+    some, every = (bundle.load_manifest(tmp_path / name) for name in ("some", "all"))
+    assert every.queries > some.queries
+    assert every.training["test_clicks_left_alone"] == 0 < some.training["test_clicks_left_alone"]
+    assert capsys.readouterr().err.count("left alone") == 1
+
+
+def test_unknown_products_and_bad_rows_are_counted_and_listed(shop, tmp_path, capsys):
+    spoilt = tmp_path / "spoilt.csv"
+    lines = (shop / "interactions.csv").read_text(encoding="utf-8").splitlines()
+    width = lines[0].count(",")
+    query, product = (lines[0].split(",").index(name) for name in ("query", "product_id"))
+    bad = [[""] * (width + 1) for _ in range(3)]
+    bad[0][query], bad[0][product] = "lamp", "gone"
+    bad[1][query], bad[1][product] = "lamp", "gone"
+    bad[2][product] = "P0000001"
+    spoilt.write_text("\n".join([*lines, *(",".join(row) for row in bad)]) + "\n", encoding="utf-8")
+    run(shop, tmp_path / "behaviour", interactions=spoilt, rejects=tmp_path / "rejects.jsonl")
+    said = capsys.readouterr().err
+    assert "name 1 products that the catalogue lacks: gone (2)" in said
+    assert "1 rows of the interactions set aside: 1 empty query" in said
+    listed = [json.loads(line) for line in (tmp_path / "rejects.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [entry["reason"] for entry in listed] == ["empty query", "unknown product_id"]
+    assert listed[1] == {"reason": "unknown product_id", "product_id": "gone", "interactions": 2}
+    told = bundle.load_manifest(tmp_path / "behaviour").training["remarks"]
+    assert any("gone (2)" in remark for remark in told)
+
+
+def test_a_stopped_training_is_taken_up_again(shop, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", -1.0)
+    checkpoint = tmp_path / "state"
+    descend = trainer.Trainer._descend
+    steps = []
+
+    def killed(self, *given):
+        steps.append(1)
+        if len(steps) == 7:
+            raise KeyboardInterrupt
+        descend(self, *given)
+
+    monkeypatch.setattr(trainer.Trainer, "_descend", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(shop, tmp_path / "behaviour", checkpoint=checkpoint)
+    run(shop, tmp_path / "behaviour", checkpoint=checkpoint)
+    assert "Resuming" in capsys.readouterr().err
+    run(shop, tmp_path / "whole")
+    one, other = (bundle.load_manifest(tmp_path / name) for name in ("behaviour", "whole"))
+    assert one.version == other.version
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"text": None}, "needs --interactions and, from `saddle train`, --text"),
+        ({"interactions": None}, "needs --interactions and, from `saddle train`, --text"),
+        ({"terms": "trigram", "curvature": 0.0}, "--curvature and --terms mean nothing to the behaviour channel"),
+        ({"channel": "text"}, "--text mean nothing to the text channel"),
+    ],
+)
+def test_options_of_the_other_channel_are_refused(shop, tmp_path, changes, said):
+    with pytest.raises(CommandError, match=said):
+        run(shop, tmp_path / "behaviour", **changes)
+
+
+def test_too_few_clicks_are_refused_in_words(shop, tmp_path):
+    few = tmp_path / "few.csv"
+    lines = (shop / "interactions.csv").read_text(encoding="utf-8").splitlines()
+    few.write_text("\n".join(lines[:30]) + "\n", encoding="utf-8")
+    with pytest.raises(CatalogError, match="are too few to learn a behaviour channel from"):
+        run(shop, tmp_path / "behaviour", interactions=few)
+    assert not (tmp_path / "behaviour").exists()
+
+
+def test_the_command_line_reports_as_json(shop, tmp_path):
+    said = ["train", "--channel", "behaviour", "--steps", "2", "--json", "--out", str(tmp_path / "behaviour")]
+    for name, file in (("--catalog", "catalog.csv"), ("--interactions", "interactions.csv"), ("--text", "text")):
+        said += [name, str(shop / file)]
+    result = RUNNER.invoke(app, said)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["version"].startswith("dcah-")
+
+
+def test_a_test_query_is_left_alone_however_it_is_written(tmp_path):
+    """One way of writing a query may be of the test split and another not: no way of writing it is learnt from."""
+    written = next(
+        text for text in (f"Lamp-{i}" for i in range(999)) if split_of(text) == "test" != split_of(text.lower())
+    )
+    (tmp_path / "catalog.csv").write_text("product_id,title\na,lamp\nb,light\n", encoding="utf-8")
+    rows = [f"{text},{product}" for text in (written, written.lower()) for product in "ab"]
+    rows += [f"shade {i},{product}" for i in range(100) for product in "ab" if split_of(f"shade {i}") != "test"]
+    (tmp_path / "clicks.csv").write_text("\n".join(["query,product_id", *rows]) + "\n", encoding="utf-8")
+    lesson, _ = read_lesson(
+        tmp_path / "catalog.csv",
+        tmp_path / "clicks.csv",
+        Limits(),
+        max_reject_share=0.0,
+        all_queries=False,
+        seed=0,
+    )
+    learnt = {lesson.train.queries[query] for query in [*lesson.train.query, *lesson.dev_query]}
+    assert query_key(written) not in learnt
+    assert lesson.untouched == 4
+    assert lesson.until is None

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.behaviour import __main__ as command
+from benchmarks.behaviour import baskets, cells, report
+from benchmarks.behaviour.baselines import ItemKnn, Popularity, TextAlone, Together, train_light_gcn
+from benchmarks.behaviour.cells import NETWORKS, Cell, every_cell, spearman
+from benchmarks.behaviour.data import ShopOf
+from benchmarks.behaviour.score import evaluate
+from benchmarks.behaviour.task import Task
+from model.behaviour.clicks import Clicks
+from model.behaviour.graphs import build
+from model.hyperboloid import Hyperboloids, containment
+
+QUERIES, PRODUCTS = 10, 40
+
+
+@pytest.fixture(scope="module")
+def task():
+    """Queries and products of two kinds, sessions too; the last query has no click."""
+    rng = np.random.default_rng(0)
+    kind = rng.integers(0, 2, 500)
+    query = (kind + 2 * rng.integers(0, 4, 500)).astype(np.int32)
+    product = (kind + 2 * (20 * rng.random(500) ** 2).astype(np.int64)).astype(np.int32)
+    session = (kind + 2 * rng.integers(0, 70, 500)).astype(np.int32)
+    clicks = Clicks(tuple(map(str, range(QUERIES))), query, product, session, np.arange(500.0))
+    return Task.split("two kinds", [str(i) for i in range(PRODUCTS)], ["text"] * PRODUCTS, clicks)
+
+
+@pytest.fixture(scope="module")
+def graphs(task):
+    return build(task.train, PRODUCTS)
+
+
+def test_item_knn_is_cosine_of_sessions_by_number_of_clicks(task, graphs):
+    incidence = np.zeros((PRODUCTS, graphs.sessions))
+    incidence[graphs.product[graphs.member_pair], graphs.member_session] = 1
+    sizes = np.maximum(incidence.sum(1), 1)
+    cosine = incidence @ incidence.T / np.sqrt(np.outer(sizes, sizes))
+    clicks = np.zeros((QUERIES, PRODUCTS))
+    clicks[graphs.query, graphs.product] = graphs.count
+    found = ItemKnn(task, graphs).scores(np.arange(QUERIES))
+    np.testing.assert_allclose(found, clicks @ cosine, rtol=1e-4, atol=1e-3)
+    popular = np.bincount(task.train.product, minlength=PRODUCTS)
+    assert (found[9].argsort(kind="stable") == popular.argsort(kind="stable")).all()
+
+
+def test_light_gcn_learns_and_popularity_answers_what_it_does_not_know(task, graphs):
+    def right(ranker):
+        best = ranker.scores(np.arange(8)).argmax(1)
+        return float((best % 2 == np.arange(8) % 2).mean())
+
+    ranker = train_light_gcn(task, graphs, seed=0, judge=right, steps=60)
+    assert right(ranker) == 1.0
+    popular = Popularity(task).scores(np.array([9]))
+    assert (ranker.scores(np.array([9])).argsort(kind="stable") == popular.argsort(kind="stable")).all()
+
+
+def test_the_text_is_ranked_by_containment(task):
+    rng = np.random.default_rng(1)
+    centres, points = rng.normal(size=(2, 6)).astype(np.float32), rng.normal(size=(PRODUCTS, 6)).astype(np.float32)
+    limits = np.full((2, 6), 0.5, dtype=np.float32)
+    geometry = SimpleNamespace(curvature=1.0, gamma=0.8)
+    text = TextAlone(Hyperboloids(centres=centres, limits=limits), points, geometry)
+    for query in (0, 1):
+        exact = containment(points, centres[query][None], limits[query][None], c=1.0, gamma=0.8)
+        assert (text.scores(np.array([query]))[0].argsort() == (-exact).argsort()).all()
+    alone = Together(text, Popularity(task), 0.0).scores(np.array([1]))[0]
+    assert (alone.argsort() == text.scores(np.array([1]))[0].argsort()).all()
+
+
+def test_figures_are_told_for_all_and_for_every_segment(task):
+    found, ranks = evaluate(Popularity(task), task, task.test)
+    assert len(ranks) == task.test.new.sum() == found["new"]["all"]["pairs"]
+    for kind in ("products", "queries"):
+        assert sum(part["pairs"] for part in found["new"][kind].values()) == len(ranks)
+    assert found["new"]["all"]["MRR"] == pytest.approx((1 / ranks).mean(), abs=1e-5)
+
+
+def test_spearman_is_the_correlation_of_ranks():
+    assert spearman(np.array([1.0, 2.0, 9.0]), np.array([1.0, 10.0, 11.0])) == pytest.approx(1.0)
+    assert spearman(np.array([1.0, 1.0, 3.0]), np.array([5.0, 5.0, 2.0])) == pytest.approx(-1.0)
+    assert spearman(np.array([1.0, 2.0, 3.0, 4.0]), np.array([2.0, 1.0, 4.0, 3.0])) == pytest.approx(0.6)
+
+
+def test_there_are_eight_ways_and_each_switch_is_one_of_the_recipe():
+    assert len(NETWORKS) == 8
+    recipe = NETWORKS["two+pretraining+dropedge"].recipe(seed=3, steps=7)
+    assert (recipe.sessions, recipe.pretraining_steps > 0, recipe.drop_pairs > 0) == (True, True, True)
+    plain = NETWORKS["bipartite"].recipe(seed=3, steps=7)
+    assert (plain.sessions, plain.pretraining_steps, plain.drop_pairs) == (False, 0, 0.0)
+    names = [cell.name for cell in every_cell([0, 1])]
+    assert len(set(names)) == len(names)
+    assert {f"bestbuy-{name}-s1" for name in NETWORKS} <= set(names)
+
+
+@pytest.mark.slow
+def test_cells_are_run_once_recorded_and_collected(tmp_path, monkeypatch, capsys):
+    small = ShopOf(150, 1200)
+    monkeypatch.setattr(cells, "MAIN_SHOP", small)
+    monkeypatch.setattr(cells, "CURVES", (ShopOf(150, 1200, noise=0.5),))
+    monkeypatch.setattr(cells, "PRETRAINING_STEPS", 2)
+    out = tmp_path / "records"
+    said = [
+        "--data",
+        str(tmp_path),
+        "--work",
+        str(tmp_path / "work"),
+        "--out",
+        str(out),
+        "--seeds",
+        "0",
+        "--steps",
+        "4",
+    ]
+    said += ["--text-minutes", "0.05", "--threads", "1"]
+    for asked in ("shop150-text-s0", "shop150-*e+pretraining-s0", "shop150-two+pretraining-s0"):
+        command.main([*said, "--cells", asked])
+    names = {path.stem for path in out.glob("*.json")}
+    assert names == {f"shop150-{system}-s0" for system in ("text", "bipartite+pretraining", "two+pretraining")}
+    record = json.loads((out / "shop150-two+pretraining-s0.json").read_bytes())
+    assert record["graph"]["sessions"] > 100
+    assert len(record["generator"]) == 12
+    assert set(record["test"]["new"]) == {"all", "products", "queries"}
+    assert set(record["fused"]) == {"new", "clicks"}
+    summary = json.loads(out.with_suffix(".json").read_bytes())
+    assert summary["cells"] == len(names)
+    (gain,) = [g for g in summary["gains"] if (g["data"], g["system"]) == ("shop150", "two+pretraining")]
+    assert gain["MRR"]["95 %"][0] <= gain["MRR"]["difference"] <= gain["MRR"]["95 %"][1]
+    capsys.readouterr()
+    command.main([*said, "--cells", "shop150-text-*"])
+    assert "skipped" in capsys.readouterr().err
+    assert cells.Bench(tmp_path, tmp_path, out, None, print).lacks(Cell("bestbuy", "text", 0)).endswith("bestbuy_games")
+
+
+def test_seeds_become_a_mean_and_a_spread():
+    parts = [{"MRR": value, "pairs": 7, "by": {"tail": value}} for value in (0.1, 0.3)]
+    found = report.merged(parts)
+    assert found["pairs"] == 7
+    assert found["by"]["tail"] == found["MRR"] == {"mean": pytest.approx(0.2), "std": pytest.approx(0.1414, abs=1e-3)}
+
+
+def test_baskets_hold_out_one_item_and_the_network_learns_to_find_it(monkeypatch):
+    rng = np.random.default_rng(0)
+    members = [np.unique(kind + 4 * rng.integers(0, 25, 6)) for kind in rng.integers(0, 4, 400)]
+    shop = baskets.Baskets([str(i) for i in range(100)], ["text"] * 100, members)
+    dev = baskets.held_out(shop.part(0.8, 0.9), seed=0)
+    for (rest, item), items in zip(dev, shop.part(0.8, 0.9), strict=True):
+        assert sorted([*rest.tolist(), item]) == items.tolist()
+    features = torch.nn.functional.normalize(torch.randn(100, 32, generator=torch.Generator().manual_seed(0)), dim=1)
+    network = baskets.Network(shop, features, seed=0)
+    assert network.fit(dev, steps=100, rate=0.02) > 0.5  # chance is 0.2
+    knn = baskets.hits(baskets.knn_scores(shop, dev), dev).mean()
+    assert knn > 0.5
+
+
+def test_hits_share_what_ties_decide():
+    scores = np.zeros((1, 50), dtype=np.float32)
+    assert baskets.hits(scores, [(np.array([0, 1]), 5)])[0] == pytest.approx(20 / 48)
+    scores[0, 5] = 1
+    assert baskets.hits(scores, [(np.array([0, 1]), 5)])[0] == 1.0
