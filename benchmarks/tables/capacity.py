@@ -1,4 +1,4 @@
-"""What one core answers, in a second and over an hour, and whatever is asked of it."""
+"""What one core answers in a second, and whatever it is sent."""
 
 from __future__ import annotations
 
@@ -40,33 +40,6 @@ def capacity_asked() -> str:
             Bar("share of what an empty route and a batched search allow", "≥", 0.7, ratios["of_what_is_allowed"], 2),
             Bar("searches a second over FastAPI + MiniLM + HNSW", "≥", 5, ratios["over_other_stack"], 1),
             Bar("p99 over the median at half of the capacity", "≤", 3, half["p99_over_median"], 2),
-        )
-    )
-
-
-def soak() -> str:
-    """An hour of everything at once."""
-    report = read("soak")
-    lines = [
-        (kind, row["answered"], *(row[name] for name in ("median_ms", "p99_ms", "p999_ms")))
-        for kind, row in report["kinds"].items()
-    ]
-    return table((f"{report['minutes']:g} minutes", "answered", "median ms", "p99 ms", "p99.9 ms"), lines)
-
-
-def soak_asked() -> str:
-    """What was asked of that hour, and whether it was reached."""
-    report = read("soak")
-    return compared(
-        (
-            Bar(
-                f"failed of {report['answers']:,} requests, {report['snapshots_taken_up']} snapshots taken up",
-                "=",
-                0,
-                report["failed"],
-                0,
-            ),
-            Bar("growth of resident memory after a third of the time", "≤", 0.02, report["resident_grown"], 4),
         )
     )
 
