@@ -295,10 +295,10 @@ class Journal:
         self._writer.execute("BEGIN IMMEDIATE")
         try:
             yield
-        except BaseException:
-            self._writer.execute("ROLLBACK")
-            raise
-        self._writer.execute("COMMIT")
+            self._writer.execute("COMMIT")
+        finally:
+            if self._writer.in_transaction:  # SQLite ends some that fail by itself, such as on a full disk
+                self._writer.execute("ROLLBACK")
 
     @contextmanager
     def _read(self) -> Iterator[sqlite3.Connection]:

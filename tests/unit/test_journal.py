@@ -260,3 +260,32 @@ def test_a_file_that_stays_locked_is_given_up_in_time(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="database is locked"):
         Journal(tmp_path / JOURNAL)
     other.close()
+
+
+class Failing:
+    """A connection whose next COMMIT fails as on a full disk; ``ended`` says whether SQLite rolled back by itself."""
+
+    def __init__(self, connection, *, ended):
+        self._connection = connection
+        self._ended = ended
+        self._failing = True
+
+    def __getattr__(self, name):
+        return getattr(self._connection, name)
+
+    def execute(self, statement, *values):
+        if statement == "COMMIT" and self._failing:
+            self._failing = False
+            if self._ended:
+                self._connection.execute("ROLLBACK")
+            raise sqlite3.OperationalError("database or disk is full")
+        return self._connection.execute(statement, *values)
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_commit_that_fails_is_told_and_the_next_change_is_kept(journal, ended):
+    journal._writer = Failing(journal._writer, ended=ended)
+    with pytest.raises(sqlite3.OperationalError, match="disk is full"):
+        journal.append([upsert(1)], model="m")
+    journal.append([upsert(2)], model="m")
+    assert [entry.change.product_id for entry in journal.since(0)] == ["p2"]
