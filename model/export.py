@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import copy
 import logging
-import shutil
-import tempfile
 import warnings
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,10 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from model import bundle
+from model.manifests import appearing
 from model.runtime import EXPLANATION, TextEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -96,11 +95,7 @@ def export(
         ParityError: ONNX Runtime and torch differ by more than float32 leaves; see :func:`check_parity`.
         FileExistsError: there is something at ``out``.
     """
-    if out.exists():
-        raise FileExistsError(f"{out} exists already")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    directory = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
+    with appearing(out) as directory:
         model.eval()
         (directory / bundle.TOKENIZER).write_text(tokenizer.vocabulary.model_dump_json(), encoding="utf-8")
         _export(_QueryGraph(model), directory / bundle.QUERY_ENCODER, _text(2, 3), ["centre", "limit"])
@@ -119,11 +114,6 @@ def export(
         )
         for texts in (samples, samples[:1], [" ".join(samples)]):
             check_parity(model, directory, texts)
-        directory.chmod(0o755)
-        directory.rename(out)
-    except BaseException:
-        shutil.rmtree(directory, ignore_errors=True)
-        raise
     return manifest
 
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from model.behaviour import bundle
 from model.behaviour.graphs import by_rows
+from model.manifests import appearing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -48,13 +47,9 @@ def export(
         FileExistsError: there is something at ``out``.
         ValueError: the network does not score by plain inner products.
     """
-    if out.exists():
-        raise FileExistsError(f"{out} exists already")
     if trained.network.config.curvature != 0:
         raise ValueError(f"a bundle holds plain vectors, not those of curvature −{trained.network.config.curvature:g}")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    directory = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
+    with appearing(out) as directory:
         known = graphs.known_queries()
         _write_lines(directory / bundle.PRODUCT_IDS, lesson.product_ids)
         _write_lines(directory / bundle.QUERIES, [lesson.train.queries[query] for query in known.tolist()])
@@ -73,7 +68,7 @@ def export(
             arrays[bundle.QUERY_FEATURES] = features[0].numpy()[known]
         for name, array in arrays.items():
             np.save(directory / name, array, allow_pickle=False)
-        manifest = bundle.seal(
+        return bundle.seal(
             directory,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             text=text,
@@ -87,12 +82,6 @@ def export(
             mapping=mapping,
             training=training,
         )
-        directory.chmod(0o755)
-        directory.rename(out)
-    except BaseException:
-        shutil.rmtree(directory, ignore_errors=True)
-        raise
-    return manifest
 
 
 def companions(graphs: Graphs) -> NDArray[np.int32]:
