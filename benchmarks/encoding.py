@@ -33,7 +33,7 @@ def main() -> None:
     with opened(asked.index, threads=1) as searcher:
         for query in [*queries[:WARM_UP], *queries]:
             began = time.perf_counter()
-            searcher.channels.region((Conjunction((query,)),))
+            searcher.channels.place((Conjunction((query,)),))
             seconds.append(time.perf_counter() - began)
         model = searcher.model_version
     found = {"model": model, "queries": len(queries), "encode_ms": percentiles(seconds[WARM_UP:])}

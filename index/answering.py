@@ -40,6 +40,10 @@ if TYPE_CHECKING:
     from model.runtime import EmptyTextError
 
 
+_BY_REGION = ("hybrid", "hyperboloid")
+"""Modes in which hits are looked for near the query's region."""
+
+
 class Stopwatch:
     """Seconds by stage, each lap added to one."""
 
@@ -84,18 +88,18 @@ class Answering:
 
     def located(self, sought: Sequence[Sought]) -> list[Sought | EmptyTextError]:
         """The same searches, their texts encoded; or the error of one whose text is empty."""
-        regions = iter(self._channels.regions([one.conjunctions for one in sought if one.conjunctions]))
+        places = iter(self._channels.places([one.conjunctions for one in sought if one.conjunctions]))
         found: list[Sought | EmptyTextError] = []
         for one in sought:
-            region = next(regions) if one.conjunctions else one.region
-            found.append(region if isinstance(region, Exception) else replace(one, region=region))
+            place = next(places) if one.conjunctions else one.place
+            found.append(place if isinstance(place, Exception) else replace(one, place=place))
         return found
 
     def answers(self, sought: Sequence[Sought], watch: Stopwatch) -> list[SearchResult]:
         """The answers to searches whose texts are encoded; the laps of ``watch`` go on."""
-        near = iter(self._channels.near([_wanted(one) for one in sought if one.mode != "lexical"]))
+        near = iter(self._channels.near([_wanted(one) for one in sought if one.mode in _BY_REGION]))
         watch.lap("candidates")
-        found = [self._found(one, None if one.mode == "lexical" else next(near), watch) for one in sought]
+        found = [self._found(one, next(near) if one.mode in _BY_REGION else None, watch) for one in sought]
         timings, manifest = watch.timings(), self._snapshot.manifest
         return [
             SearchResult(
@@ -142,12 +146,16 @@ class Answering:
     def _candidates(
         self, sought: Sought, near: NDArray[np.int64] | None, lexical: LexicalScores | None
     ) -> NDArray[np.int64]:
-        depth = sought.page.stop
+        depth, behaviour = sought.page.stop, self._channels.behaviour
+        if sought.mode == "behaviour":
+            assert behaviour is not None
+            assert sought.place.intent is not None
+            return behaviour.near(sought.place.intent, sought.view, depth=depth)
         if near is None:
             assert lexical is not None
             return best(lexical.order(), depth)
         if lexical is not None:
-            return self._channels.either(near, lexical, depth=depth)
+            return self._channels.proposed(near, lexical, sought.place.intent, sought.view, depth=depth)
         return near if sought.without is None else near[near != sought.without]
 
     def _scores(
@@ -158,10 +166,14 @@ class Answering:
         words = lexical.scores[rows]
         if sought.mode == "lexical":
             return words
+        clicks = self._channels.clicks(sought.place.intent, rows, sought.view, excluded=words < 0)
+        if sought.mode == "behaviour":
+            assert clicks is not None
+            return clicks.scores
         # Words are certain where boxes are learnt: what holds the excluded ones is excluded from both channels.
         manifest = self._snapshot.manifest
         reach = np.float32(sought.region.exclusion(c=manifest.geometry.curvature))
-        return manifest.fusion.fuse(distances + np.where(words < 0, reach, np.float32(0.0)), words)
+        return manifest.fusion.fuse(distances + np.where(words < 0, reach, np.float32(0.0)), words, clicks)
 
     def _inside(self, scored: Scored, sought: Sought) -> Inside:
         region, view = sought.region, sought.view

@@ -15,6 +15,10 @@ MAX_DEPTH = 10_000
 """The deepest a page may reach: ``offset + limit``."""
 
 
+class ModeError(ValueError):
+    """A mode that asks a channel which the snapshot does not have."""
+
+
 @dataclass(frozen=True, slots=True)
 class Search:
     """The ``limit`` products after the first ``offset`` that answer ``query``; a text is taken literally."""

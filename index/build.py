@@ -1,4 +1,4 @@
-"""Building a snapshot: a catalogue streamed into both channels, indexed, calibrated, fused, published."""
+"""Building a snapshot: a catalogue streamed into its channels, indexed, calibrated, fused, published."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Literal
 
+from index.behaviour import BehaviourChannel
+from index.behaviour_files import learnt_on
+from index.behaviour_files import write as write_behaviour
 from index.calibration import QUERIES, Calibration, sample_queries
 from index.candidates import CandidateIndex
 from index.channels import Channels
@@ -20,14 +23,24 @@ from index.device import CPU
 from index.documents import Documents, DocumentWriter
 from index.fusion import Fusion
 from index.journal import JOURNAL, Journal
-from index.learning import learn_fusion, read_dev_judgments
+from index.learning import learn_fusion, read_dev_judgments, with_later_clicks
 from index.lexical import LEXICAL, LexicalIndex, LexicalWriter
 from index.live import nothing
 from index.points import PointsWriter, load_points
-from index.root import adopt_encoder, drafting, publish
+from index.root import adopt, drafting, publish
 from index.shapes import Choice, contenders
-from index.snapshot import CANDIDATES, POINTS, CandidateSettings, Contents, JournalMark, RejectSummary
+from index.snapshot import (
+    BEHAVIOUR,
+    CANDIDATES,
+    ENCODER,
+    POINTS,
+    CandidateSettings,
+    Contents,
+    JournalMark,
+    RejectSummary,
+)
 from index.view import View
+from model import bundle
 from model.catalog import Rejects, fingerprint, read_products, searchable_text
 from model.runtime import TextEncoder
 from model.text import trigrams, words
@@ -38,10 +51,11 @@ if TYPE_CHECKING:
 
     from index.device import Device
     from index.learning import Grades
+    from model.behaviour.vectors import BehaviourVectors
     from model.catalog import Product
     from model.text import Vocabulary
 
-Stage = Literal["encode", "words", "columns", "measure", "index", "calibrate", "fuse"]
+Stage = Literal["encode", "words", "columns", "measure", "index", "calibrate", "clicks", "fuse"]
 
 _BATCH = 4096
 _FAMILIAR_TITLES = 2000
@@ -60,8 +74,12 @@ class BuildReport:
     snapshot: str
     directory: Path
     model: str
+    behaviour: str | None
+    """Version of the behaviour bundle inside, if there is one."""
     catalog: str
     products: int
+    clicked: int
+    """How many of them the behaviour channel knows by clicks."""
     folded: int
     """Live changes that were newer than the catalogue."""
     rejects: int
@@ -107,6 +125,7 @@ def build(
     rejects_path: Path | None = None,
     queries: Sequence[str] | None = None,
     judgments: Path | None = None,
+    behaviour: Path | None = None,
     allow_foreign: bool = False,
     as_of: float | None = None,
     threads: int | None = None,
@@ -128,8 +147,10 @@ def build(
         rejects_path: file to list the bad rows in, if there are any.
         queries: queries to calibrate on, sampled if there are many; by default the judged dev queries, or words cut
             from titles if there are none.
-        judgments: a CSV, JSONL or Parquet file of judged pairs, to learn the fusion of the two channels on its dev
+        judgments: a CSV, JSONL or Parquet file of judged pairs, to learn the fusion of the channels on its dev
             queries; without it, or with too few of them, their ranks are fused.
+        behaviour: a behaviour bundle on top of the encoder bundle, to add its channel; the later clicks in it teach
+            the fusion too, while pairs that it was trained on do not.
         allow_foreign: accept a bundle that knows few of the catalogue's words.
         as_of: when the catalogue was true, in Unix seconds, by default when its file was last written. Of the live
             changes in the journal of ``root``, those that came later are folded in, and those before are done with.
@@ -138,14 +159,15 @@ def build(
         on_progress: hears the stage, how much of it is done, and of how much, if that is known.
 
     Raises:
-        BuildError: bundle and catalogue do not belong together, or the catalogue holds no usable product.
-        BundleError: ``bundle_dir`` is not a sound bundle.
+        BuildError: bundles and catalogue do not belong together, or the catalogue holds no usable product.
+        BundleError, BehaviourBundleError: ``bundle_dir`` or ``behaviour`` is not a sound bundle.
         CatalogError: the catalogue or the judgments cannot be read, or too many of their rows are bad.
         SnapshotError: another build is writing to ``root``.
     """
     started = time.perf_counter()
     clock = _Clock(on_progress)
     encoder = TextEncoder(bundle_dir, threads=threads or os.cpu_count() or 1, gpu=device.number)
+    learnt = None if behaviour is None else learnt_on(encoder, behaviour)
     rejects = Rejects()
     source = fingerprint(catalog)
     judged = read_dev_judgments(judgments, max_reject_share=max_reject_share) if judgments else {}
@@ -173,14 +195,17 @@ def build(
         candidates, settings = _index(
             draft, encoder, clock, backend=backend, target_recall=target_recall, queries=queries or list(judged)
         )
-        fusion = _fuse(draft, encoder, clock, candidates, settings, judged) if judged else Fusion()
-        adopt_encoder(bundle_dir, draft)
+        adopt(bundle_dir, bundle.FILES, draft / ENCODER)
+        clicked = _add_behaviour(behaviour, learnt, draft, encoder, clock) if behaviour and learnt else 0
+        teaching = judged if learnt is None else with_later_clicks(judged, judgments, learnt)
+        fusion = _fuse(draft, encoder, clock, candidates, settings, teaching) if teaching else Fusion()
         contents = Contents(
             model=encoder.manifest.version,
             geometry=encoder.manifest.geometry,
             products=count,
             candidates=settings,
             fusion=fusion,
+            behaviour=None if learnt is None else learnt.manifest.version,
             catalog=source,
             as_of=as_of,
             journal=mark,
@@ -191,8 +216,10 @@ def build(
         snapshot=place.name,
         directory=place,
         model=encoder.manifest.version,
+        behaviour=None if learnt is None else learnt.manifest.version,
         catalog=source,
         products=count,
+        clicked=clicked,
         folded=len(changed),
         rejects=rejects.count,
         reasons=dict(rejects.reasons),
@@ -332,6 +359,20 @@ def _further(progress: Callable[[int, int | None], None], done: int, *, before: 
     progress(before + done, total)
 
 
+def _add_behaviour(bundle_dir: Path, learnt: BehaviourVectors, draft: Path, encoder: TextEncoder, clock: _Clock) -> int:
+    """Add the behaviour channel to ``draft``; returns how many products clicks know."""
+    documents, points = Documents(draft), load_points(draft / POINTS)
+    try:
+        with clock.stage("clicks") as progress:
+            progress(0, len(points))
+            curvature = encoder.manifest.geometry.curvature
+            clicked = write_behaviour(draft / BEHAVIOUR, bundle_dir, learnt, documents, points, c=curvature)
+            progress(len(points), len(points))
+            return clicked
+    finally:
+        documents.close()
+
+
 def _fuse(
     draft: Path,
     encoder: TextEncoder,
@@ -340,11 +381,13 @@ def _fuse(
     settings: CandidateSettings,
     judged: Mapping[str, Grades],
 ) -> Fusion:
-    """Learn from ``judged`` queries how the two channels in ``draft`` are fused."""
+    """Learn from ``judged`` queries how the channels in ``draft`` are fused."""
     documents = Documents(draft)
     try:
         points, lexical = load_points(draft / POINTS), LexicalIndex.load(draft / LEXICAL)
-        channels = Channels(encoder, candidates, settings, lexical)
+        curvature = encoder.manifest.geometry.curvature
+        behaviour = BehaviourChannel(draft / BEHAVIOUR, c=curvature) if (draft / BEHAVIOUR).is_dir() else None
+        channels = Channels(encoder, candidates, settings, lexical, behaviour=behaviour)
         view = View(points, nothing(len(points), dim=encoder.manifest.geometry.dim))
         with clock.stage("fuse") as progress:
             return learn_fusion(judged, channels, view, documents, on_progress=progress)

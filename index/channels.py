@@ -1,4 +1,4 @@
-"""The two channels of a snapshot: what words become in each of them, and the rows that either proposes."""
+"""The channels of a snapshot: what words become in each of them, and the rows that each proposes."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from index.behaviour import BehaviourChannel, BehaviourScores, Intent
     from index.candidates import CandidateIndex
     from index.exact import ExactCandidates
     from index.expression import Conjunction
@@ -32,6 +33,13 @@ _SCANNED_A_FETCHED = 4
 """How many rows can be scanned exactly in the time that one more candidate takes."""
 
 
+class Place(NamedTuple):
+    """Where the answers to a query lie: its region and, where there is a behaviour channel, what shoppers are after."""
+
+    region: Region
+    intent: Intent | None = None
+
+
 class Wanted(NamedTuple):
     """Rows that are wanted: at least ``depth`` of those that may be hits, near ``region``."""
 
@@ -42,7 +50,7 @@ class Wanted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Channels:
-    """Hyperboloids and words over the same rows; safe to use from several threads at once.
+    """Hyperboloids, words and maybe clicks over the same rows; safe to use from several threads at once.
 
     What a search looks at is a ``view``: the snapshot's rows, and the live ones after them. Where points are
     ``resident`` on a device, candidates are found and distances measured there.
@@ -53,23 +61,24 @@ class Channels:
     settings: CandidateSettings
     lexical: LexicalIndex
     resident: ResidentPoints | None = None
+    behaviour: BehaviourChannel | None = None
 
     def read(self, text: str) -> str:
         """``text`` as the encoder gets to see it: with the words corrected that neither it nor the catalogue knows."""
         return self.lexical.corrected(text, knows=self.encoder.tokenizer.knows)
 
-    def region(self, conjunctions: Sequence[Conjunction]) -> Region:
+    def place(self, conjunctions: Sequence[Conjunction]) -> Place:
         """Where the answers to a normal form lie.
 
         Raises:
             EmptyTextError: one of its texts has no letter or digit.
         """
-        (region,) = self.regions([conjunctions])
-        if isinstance(region, EmptyTextError):
-            raise region
-        return region
+        (place,) = self.places([conjunctions])
+        if isinstance(place, EmptyTextError):
+            raise place
+        return place
 
-    def regions(self, forms: Sequence[Sequence[Conjunction]]) -> list[Region | EmptyTextError]:
+    def places(self, forms: Sequence[Sequence[Conjunction]]) -> list[Place | EmptyTextError]:
         """Where the answers to each of some normal forms lie, or the error of one with a text that has no word.
 
         All their texts are encoded in one run.
@@ -81,9 +90,16 @@ class Channels:
         try:
             found = self.encoder.encode_queries([self.read(text) for text in texts])
         except EmptyTextError as error:
-            return [error] if len(forms) == 1 else [region for form in forms for region in self.regions([form])]
-        hyperboloids = dict(zip(texts, zip(found.centres, found.limits, strict=True), strict=True))
-        return [Region.of(form, hyperboloids) for form in forms]
+            return [error] if len(forms) == 1 else [place for form in forms for place in self.places([form])]
+        centres = dict(zip(texts, found.centres, strict=True))
+        hyperboloids = {text: (centres[text], limit) for text, limit in zip(texts, found.limits, strict=True)}
+        return [
+            Place(
+                Region.of(form, hyperboloids),
+                None if self.behaviour is None else self.behaviour.intent(form, centres),
+            )
+            for form in forms
+        ]
 
     def words(self, conjunctions: Sequence[Conjunction], view: View) -> LexicalScores:
         """BM25 of a normal form over all rows; what may not be a hit shares no word."""
@@ -196,9 +212,23 @@ class Channels:
         geometry = self.encoder.manifest.geometry
         return scan(points, region, c=geometry.curvature, gamma=geometry.gamma, count=count, **which).rows
 
-    def either(self, near: NDArray[np.int64], words: LexicalScores, *, depth: int) -> NDArray[np.int64]:
-        """The rows ``near`` a region and those of the highest BM25, each once."""
-        return union(near, best(words.scores, max(LEXICAL_CANDIDATES, depth)))
+    def proposed(
+        self, near: NDArray[np.int64], words: LexicalScores, intent: Intent | None, view: View, *, depth: int
+    ) -> NDArray[np.int64]:
+        """The rows ``near`` a region, those of the highest BM25, and those that shoppers are likeliest after."""
+        rows = union(near, best(words.scores, max(LEXICAL_CANDIDATES, depth)))
+        if self.behaviour is None or intent is None:
+            return rows
+        return union(rows, self.behaviour.near(intent, view, depth=depth))
+
+    def clicks(
+        self, intent: Intent | None, rows: NDArray[np.int64], view: View, excluded: NDArray[np.bool_]
+    ) -> BehaviourScores | None:
+        """What the behaviour channel, if there is one, says of ``rows`` (K), of which some are ``excluded`` (K)."""
+        if self.behaviour is None or intent is None:
+            return None
+        scores = self.behaviour.scores(intent, rows, view)
+        return scores.less(excluded) if excluded.any() else scores
 
     def measure(
         self, region: Region, rows: NDArray[np.int64], view: View

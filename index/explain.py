@@ -1,4 +1,4 @@
-"""Why a product is where it is in an answer: what the towers attended to, and which axes keep it outside.
+"""Why a product is where it is in an answer: what the towers attended to, which axes keep it outside, who clicked it.
 
 Distance, axes and ``contained`` are the search's own numbers. The grid is computed after the fact, see
 :mod:`model.grid`; a search never reads it.
@@ -6,11 +6,13 @@ Distance, axes and ``contained`` are the search's own numbers. The grid is compu
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from index.documents import UnknownProductError
 from model import hyperboloid
 from model.catalog import searchable_text
 from model.grid import grid, term_weights
@@ -66,12 +68,32 @@ class AxisExcess:
 
 
 @dataclass(frozen=True, slots=True)
+class Companion:
+    """A product that shares sessions with the one explained."""
+
+    product_id: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Clicks:
+    """What shoppers' clicks say, see :class:`index.behaviour.Evidence`; ``companions`` are those still there."""
+
+    asked: bool
+    score: float
+    sessions: float
+    queries: tuple[str, ...]
+    companions: tuple[Companion, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """One product under one query; ``read`` is the query as it was encoded, with unknown words corrected.
 
     The weights of ``query_terms`` sum to 1, and so do their ``alone`` with the weights of all ``intersections``, the
     weights of ``title_terms``, what those answer, and the whole ``grid``, which has a row for every query term and a
     column for every title term. ``intersections`` come heaviest first, ``axes`` worst first and only those outside.
+    ``clicks`` are None if the snapshot has no behaviour channel.
     """
 
     query: str
@@ -86,6 +108,7 @@ class Explanation:
     title_terms: tuple[TitleTerm, ...]
     grid: tuple[tuple[float, ...], ...]
     axes: tuple[AxisExcess, ...]
+    clicks: Clicks | None
 
 
 def explain(searcher: Searcher, query: str, product_id: str) -> Explanation:
@@ -116,7 +139,19 @@ def explain(searcher: Searcher, query: str, product_id: str) -> Explanation:
         title_terms=_title_terms(attention, cells),
         grid=tuple(tuple(line) for line in cells.tolist()),
         axes=_axes(point, centre, limit),
+        clicks=_clicks(searcher, query, product_id),
     )
+
+
+def _clicks(searcher: Searcher, query: str, product_id: str) -> Clicks | None:
+    found = searcher.evidence(query, product_id)
+    if found is None:
+        return None
+    companions = []
+    for companion in found.companions:
+        with suppress(UnknownProductError):  # gone since
+            companions.append(Companion(companion, searcher.find(companion)[0].title))
+    return Clicks(found.asked, found.score, found.sessions, found.queries, tuple(companions))
 
 
 def _query_terms(attention: Attention) -> tuple[QueryTerm, ...]:

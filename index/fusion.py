@@ -1,14 +1,15 @@
-"""Fusion: the containment distances and the BM25 scores of one query's candidates made one score.
+"""Fusion: what the channels say of one query's candidates made one score.
 
-Learnt weights make it −(distance weight)·distance + (lexical weight)·BM25. Nothing in that depends on which other
-candidates there are, so a deeper page never reorders the pages before it. Without judgments to learn from, the ranks in
-both channels are fused (Cormack, Clarke and Büttcher, *Reciprocal rank fusion outperforms Condorcet and individual rank
-learning methods*, SIGIR 2009).
+Learnt weights make it −(distance weight)·distance + (lexical weight)·BM25 + (behaviour weight)·behaviour, where there
+is a behaviour channel; what that tells of queries that no shopper asked before has a weight of its own. Nothing in the
+sum depends on which other candidates there are, so a deeper page never reorders the pages before it. Without anything
+to learn from, the channels' ranks are fused (Cormack, Clarke and Büttcher, *Reciprocal rank fusion outperforms
+Condorcet and individual rank learning methods*, SIGIR 2009).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import numpy as np
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from index.behaviour import BehaviourScores
+
 RANK_CONSTANT = 60
 """k of reciprocal rank fusion, as in its paper."""
 FEWEST_QUERIES = 20
@@ -32,7 +35,7 @@ _ENOUGH = 1e-9
 
 
 class Fusion(BaseModel):
-    """How the two channels' scores become one, and what that was learnt on."""
+    """How the channels' scores become one, and what that was learnt on."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -41,40 +44,62 @@ class Fusion(BaseModel):
     """What one unit of containment distance costs; of weighted fusion only."""
     lexical_weight: Annotated[float, Field(ge=0.0)] = 0.0
     """What one unit of BM25 brings; of weighted fusion only."""
+    behaviour_weight: Annotated[float, Field(ge=0.0)] = 0.0
+    """What one unit of the behaviour channel's score brings, where shoppers asked the query before."""
+    unasked_weight: Annotated[float, Field(ge=0.0)] = 0.0
+    """The same where they did not."""
     queries: int = 0
-    """How many judged queries there were to learn from."""
+    """How many queries there were to learn from."""
     metrics: dict[str, dict[str, float]] = {}
-    """Retrieve metrics on those queries: ``hybrid``, ``hyperboloid`` and ``lexical``; none where ir-measures is not
-    installed."""
+    """Retrieve metrics on those queries, by mode, and of ``text``, what hybrid is without the behaviour channel, if
+    there is one; none where ir-measures is not installed."""
 
     @model_validator(mode="after")
     def _weighs_something(self) -> Self:
-        if self.method == "weighted" and not self.distance_weight + self.lexical_weight > 0:
-            raise ValueError("both weights of a weighted fusion are 0: one must be above")
+        if self.method == "weighted" and not sum(self.weights) > 0:
+            raise ValueError("all weights of a weighted fusion are 0: one must be above")
         return self
 
-    def fuse(self, distances: NDArray[np.float32], lexical: NDArray[np.float32]) -> NDArray[np.float32]:
+    @property
+    def weights(self) -> tuple[float, float, float, float]:
+        """All of them, in the order of :func:`_features`."""
+        return self.distance_weight, self.lexical_weight, self.behaviour_weight, self.unasked_weight
+
+    def fuse(
+        self,
+        distances: NDArray[np.float32],
+        lexical: NDArray[np.float32],
+        behaviour: BehaviourScores | None = None,
+    ) -> NDArray[np.float32]:
         """One score (K) float32 for every candidate, higher is better.
 
         Args:
-            distances: containment distances (K) of the union of both channels' candidates.
+            distances: containment distances (K) of the union of all channels' candidates.
             lexical: BM25 (K) of the same rows; up to 0 where the lexical channel would not have found them.
+            behaviour: what the behaviour channel says of them, if there is one. Where ranks are fused it is heard if
+                shoppers asked the query before; else it has nothing but the text to go by, which others read better.
         """
         if self.method == "weighted":
-            return np.asarray(self.lexical_weight * lexical - self.distance_weight * distances, dtype=np.float32)
+            fused = self.lexical_weight * lexical - self.distance_weight * distances
+            if behaviour is not None:
+                fused = fused + (self.behaviour_weight if behaviour.known else self.unasked_weight) * behaviour.scores
+            return np.asarray(fused, dtype=np.float32)
         by_rank = 1.0 / (RANK_CONSTANT + _ranks(distances))
         by_rank += np.where(lexical > 0, 1.0 / (RANK_CONSTANT + _ranks(-lexical)), 0.0)
+        if behaviour is not None and behaviour.known:
+            by_rank += 1.0 / (RANK_CONSTANT + _ranks(-behaviour.scores))
         return by_rank.astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The candidates of one judged query: ``rows`` (K), ``distances`` (K), ``lexical`` (K); and grades by row."""
+    """The candidates of one judged query: ``rows`` (K), what the channels say of them (K); and grades by row."""
 
     rows: NDArray[np.int64]
     distances: NDArray[np.float32]
     lexical: NDArray[np.float32]
     grades: Mapping[int, int]
+    behaviour: BehaviourScores | None = None
 
     @property
     def gains(self) -> NDArray[np.float64]:
@@ -86,7 +111,7 @@ class Judged:
 
 
 def union(rows: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The rows of both channels, each once, by row number."""
+    """The rows of two channels, each once, by row number."""
     return np.union1d(rows, others)
 
 
@@ -94,27 +119,45 @@ def learn(judged: Sequence[Judged]) -> Fusion:
     """The weights that make the relevant candidates of ``judged`` queries likeliest, or reciprocal ranks.
 
     The likelihood is ListNet's: of each query, the softmax of the scores against the gains. Reciprocal ranks are taken
-    if fewer than ``FEWEST_QUERIES`` queries have a relevant candidate, or if neither channel tells those from the rest.
+    if fewer than ``FEWEST_QUERIES`` queries have a relevant candidate, or if no channel tells those from the rest.
     """
-    useful = [query for query in judged if query.gains.any()]
-    by_rank = Fusion(queries=len(judged))
-    if len(useful) < FEWEST_QUERIES:
-        return by_rank
-    distance_weight, lexical_weight = _most_likely(useful)
-    if distance_weight == lexical_weight == 0.0:
-        return by_rank
-    fusion = Fusion(
-        method="weighted", distance_weight=distance_weight, lexical_weight=lexical_weight, queries=len(judged)
-    )
+    fusion = _learnt(judged)
+    if fusion.method == "reciprocal_rank":
+        return fusion
     try:
         metrics = {
-            "hybrid": _measure(judged, lambda query: fusion.fuse(query.distances, query.lexical)),
+            "hybrid": _measure(judged, lambda query: fusion.fuse(query.distances, query.lexical, query.behaviour)),
             "hyperboloid": _measure(judged, lambda query: -query.distances),
             "lexical": _measure(judged, lambda query: np.where(query.lexical > 0, query.lexical, -np.inf)),
         }
+        if any(query.behaviour is not None for query in judged):
+            text = _learnt([replace(query, behaviour=None) for query in judged])
+            metrics["text"] = _measure(judged, lambda query: text.fuse(query.distances, query.lexical))
+            metrics["behaviour"] = _measure(judged, _behaviour_alone)
     except ModuleNotFoundError:  # the metrics are for people; the weights do without
         metrics = {}
     return fusion.model_copy(update={"metrics": metrics})
+
+
+def _learnt(judged: Sequence[Judged]) -> Fusion:
+    """The fusion that :func:`learn` finds, not measured yet."""
+    useful = [query for query in judged if query.gains.any()]
+    weights = _most_likely(useful) if len(useful) >= FEWEST_QUERIES else np.zeros(4)
+    if not weights.any():
+        return Fusion(queries=len(judged))
+    distance_weight, lexical_weight, behaviour_weight, unasked_weight = weights.tolist()
+    return Fusion(
+        method="weighted",
+        distance_weight=distance_weight,
+        lexical_weight=lexical_weight,
+        behaviour_weight=behaviour_weight,
+        unasked_weight=unasked_weight,
+        queries=len(judged),
+    )
+
+
+def _behaviour_alone(query: Judged) -> NDArray[np.float32]:
+    return np.zeros_like(query.distances) if query.behaviour is None else query.behaviour.scores
 
 
 def _ranks(values: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -122,31 +165,39 @@ def _ranks(values: NDArray[np.float32]) -> NDArray[np.int64]:
     return np.searchsorted(np.sort(values), values, side="left") + 1
 
 
-def _most_likely(judged: Sequence[Judged]) -> tuple[float, float]:
-    """Weights of distance and BM25 ≥ 0 that maximise the likelihood, less a slight penalty on their squares.
+def _features(query: Judged) -> NDArray[np.float64]:
+    """What is weighed of each candidate (K, 4): nearness, BM25, behaviour where the query is known and where not."""
+    features = np.zeros((len(query.rows), 4))
+    features[:, 0], features[:, 1] = -query.distances, query.lexical
+    if query.behaviour is not None:
+        features[:, 2 if query.behaviour.known else 3] = query.behaviour.scores
+    return features
 
-    If one of them would have to be negative it is 0, and the other is sought alone.
+
+def _most_likely(judged: Sequence[Judged]) -> NDArray[np.float64]:
+    """Weights (4) ≥ 0 that maximise the likelihood, less a slight penalty on their squares.
+
+    What would have to weigh less than nothing weighs 0, the worst first, and the others are sought again without it.
     """
-    features = [np.stack((-query.distances, query.lexical), axis=1).astype(float) for query in judged]
-    scale = np.concatenate(features).std(axis=0) + _ENOUGH
+    features = [_features(query) for query in judged]
+    scale = np.concatenate(features).std(axis=0)
+    free = scale > _ENOUGH
+    scale += _ENOUGH
     targets = [query.gains / query.gains.sum() for query in judged]
     scaled = [feature / scale for feature in features]
-    both = np.array([True, True])
-    weights = _ascend(scaled, targets, free=both)
-    if (weights < 0).any():
-        weights = np.maximum(_ascend(scaled, targets, free=weights > 0), 0.0)
-    distance_weight, lexical_weight = (weights / scale).tolist()
-    return distance_weight, lexical_weight
+    while ((weights := _ascend(scaled, targets, free=free)) < 0).any():
+        free[weights.argmin()] = False
+    return np.asarray(weights / scale)
 
 
 def _ascend(
     features: Sequence[NDArray[np.float64]], targets: Sequence[NDArray[np.float64]], *, free: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """Newton's method on the concave likelihood, in the weights (2) that are ``free``; the others stay 0."""
-    weights = np.zeros(2)
+    """Newton's method on the concave likelihood, in the weights (W) that are ``free``; the others stay 0."""
+    weights = np.zeros(len(free))
     value, gradient, curvature = _likelihood(weights, features, targets)
     for _ in range(_STEPS):
-        step = np.zeros(2)
+        step = np.zeros(len(free))
         step[free] = np.linalg.solve(curvature[np.ix_(free, free)], gradient[free])
         length = 1.0
         # a whole step may overshoot where the likelihood is far from a parabola
@@ -163,8 +214,9 @@ def _ascend(
 def _likelihood(
     weights: NDArray[np.float64], features: Sequence[NDArray[np.float64]], targets: Sequence[NDArray[np.float64]]
 ) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
-    """Mean log-likelihood less the penalty, its gradient (2) and its negative Hessian (2, 2)."""
-    value, gradient, curvature = 0.0, np.zeros(2), np.zeros((2, 2))
+    """Mean log-likelihood less the penalty, its gradient (W) and its negative Hessian (W, W)."""
+    size = len(weights)
+    value, gradient, curvature = 0.0, np.zeros(size), np.zeros((size, size))
     for feature, target in zip(features, targets, strict=True):
         logits = feature @ weights
         logits -= logits.max()
@@ -178,7 +230,7 @@ def _likelihood(
     return (
         value / count - _RIDGE * float(weights @ weights),
         gradient / count - 2 * _RIDGE * weights,
-        curvature / count + 2 * _RIDGE * np.eye(2),
+        curvature / count + 2 * _RIDGE * np.eye(size),
     )
 
 

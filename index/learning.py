@@ -7,11 +7,13 @@ import random
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from index.channels import Wanted
 from index.expression import Conjunction
 from index.fusion import Fusion, Judged, learn
-from model.catalog import Rejects, read_judgments, split_of
-from model.metrics import RETRIEVE_DEPTH, grade
+from model.catalog import Rejects, fingerprint, read_judgments, split_of
+from model.metrics import RELEVANT_GRADE, RETRIEVE_DEPTH, grade
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from index.channels import Channels
     from index.documents import Documents
     from index.view import View
+    from model.behaviour.vectors import BehaviourVectors
 
 QUERIES = 2000
 """Judged queries to learn from, sampled if there are more."""
@@ -42,6 +45,19 @@ def read_dev_judgments(path: Path, *, max_reject_share: float) -> dict[str, Grad
             judged.setdefault(judgment.query, {})[judgment.product_id] = grade(judgment.relevance)
     rejects.check(max_reject_share)
     return judged
+
+
+def with_later_clicks(
+    judged: Mapping[str, Grades], judgments: Path | None, learnt: BehaviourVectors
+) -> Mapping[str, Grades]:
+    """What teaches a fusion with a behaviour channel: clicks that it does not know, and ``judged`` queries.
+
+    Where ``judgments`` are the very file that it was trained on, they teach nothing: it knows them by heart.
+    """
+    if judgments is not None and learnt.manifest.interactions == fingerprint(judgments):
+        judged = {}
+    clicks = learnt.later_clicks()
+    return {**{query: dict.fromkeys(found, RELEVANT_GRADE) for query, found in clicks.items()}, **judged}
 
 
 def learn_fusion(
@@ -71,13 +87,14 @@ def learn_fusion(
 def _example(query: str, graded: Grades, channels: Channels, view: View, documents: Documents) -> Judged:
     """The candidates of a hybrid search for ``query``, and the grades of those that were judged."""
     conjunctions = (Conjunction((query,)),)
-    region, words = channels.region(conjunctions), channels.words(conjunctions, view)
+    (region, intent), words = channels.place(conjunctions), channels.words(conjunctions, view)
     (near,) = channels.near([Wanted(region, view, RETRIEVE_DEPTH)])
-    rows = channels.either(near, words, depth=RETRIEVE_DEPTH)
+    rows = channels.proposed(near, words, intent, view, depth=RETRIEVE_DEPTH)
     places = {documents.row(product_id): found for product_id, found in graded.items()}
     return Judged(
         rows=rows,
         distances=channels.measure(region, rows, view)[0],
         lexical=words.scores[rows],
         grades={row: found for row, found in places.items() if row is not None},
+        behaviour=channels.clicks(intent, rows, view, excluded=np.zeros(len(rows), dtype=np.bool_)),
     )

@@ -53,6 +53,8 @@ class LiveView:
     """What each column holds, of the snapshot's and of those that live products brought."""
     _products: Sequence[Product]
     _rows: Mapping[str, Sequence[int]]
+    _instead: Mapping[int, Sequence[int]]
+    _replaced: NDArray[np.int32]
     _columns: LiveColumns
     _until: NDArray[np.int32]
     _base_until: NDArray[np.int32] | None
@@ -88,6 +90,18 @@ class LiveView:
             there[live] = self._until[rows[live] - self.base] > self.now
         return there
 
+    def replaced(self, rows: NDArray[np.int64]) -> NDArray[np.int32]:
+        """The snapshot's row of the product in each of the live ``rows`` (K), −1 for those that it lacks (K)."""
+        return self._replaced[rows - self.base]
+
+    def instead(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The live rows of those products whose rows in the snapshot are among ``rows`` (K), counted from ``base``."""
+        if not self.count:
+            return np.empty(0, dtype=np.int64)
+        # of several that followed each other at most one is still there
+        live = [row for gone in rows[~self.there(rows)].tolist() for row in self._instead.get(gone, ())]
+        return np.array([row for row in live if row < self.count], dtype=np.int64) + self.base
+
     def product(self, row: int) -> Product:
         """The product in the live row ``row``, counted from ``base``."""
         return self._products[row - self.base]
@@ -107,7 +121,7 @@ def _read_only(points: NDArray[np.float32]) -> NDArray[np.float32]:
 def nothing(base: int, *, dim: int) -> LiveView:
     """The view of a snapshot of ``base`` rows after which nothing changed."""
     none, points = np.empty(0, dtype=np.int32), np.empty((0, dim), dtype=np.float32)
-    return LiveView(base, 0, 0, points, points[:, 0], None, {}, (), {}, LiveColumns({}), none, None, 0)
+    return LiveView(base, 0, 0, points, points[:, 0], None, {}, (), {}, {}, none, LiveColumns({}), none, None, 0)
 
 
 class LiveProducts:
@@ -135,6 +149,9 @@ class LiveProducts:
         self._next = rows.place(after)
         self._census = None if scale is None else GrowingCensus(scale)
         self._rows: dict[str, list[int]] = {}
+        self._instead: dict[int, list[int]] = {}
+        """The live rows of products by their rows in the snapshot."""
+        self._replaced: Growing[np.int32] = Growing(np.int32)
         self._until: Growing[np.int32] = Growing(np.int32)
         self._base_until: NDArray[np.int32] | None = None
         self._base_gone = 0
@@ -155,7 +172,11 @@ class LiveProducts:
         for fate, row in zip(fates, in_snapshot, strict=True):
             self._remove(fate.product_id, row, moment)
             if fate.row is not None:
-                self._rows.setdefault(fate.product_id, []).append(fate.row)
+                rows = self._rows.setdefault(fate.product_id, [])
+                rows.append(fate.row)
+                if row is not None:
+                    self._instead[row] = rows
+                    self._replaced.view[fate.row] = row
         self._now = moment
         self._next += len(fates)
         self.view = self._look()
@@ -169,6 +190,7 @@ class LiveProducts:
         if self._census is not None and rows > start:
             self._census.extend(self._live.points.view[start:rows])
         self._until.extend(np.full(rows - start, until))
+        self._replaced.extend(np.full(rows - start, -1))
 
     def _remove(self, product_id: str, in_snapshot: int | None, moment: int) -> None:
         """Mark the row of a product, if there is one, as gone from ``moment`` on."""
@@ -196,6 +218,8 @@ class LiveProducts:
             types={**self._types, **live.columns.types},
             _products=live.products,
             _rows=self._rows,
+            _instead=self._instead,
+            _replaced=self._replaced.view,
             _columns=live.columns,
             _until=self._until.view,
             _base_until=self._base_until,

@@ -9,15 +9,16 @@ if TYPE_CHECKING:
     from index.facets import Facet
     from model.catalog import Product
 
-Mode = Literal["hybrid", "hyperboloid", "lexical"]
-"""Which channels find and order the hits: both, or one of them."""
+Mode = Literal["hybrid", "hyperboloid", "lexical", "behaviour"]
+"""Which channels find and order the hits: all that there are, or one of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
     """One product of an answer.
 
-    ``score`` is what ordered it, higher is better: the negated distance, BM25, or both fused. ``distance`` is the
+    ``score`` is what ordered it, higher is better: the negated distance, BM25, what clicks tell, or all of these
+    fused. ``distance`` is the
     containment distance and ``contained`` whether the product lies in the query's region, in every mode.
     """
 
@@ -39,7 +40,7 @@ class Total:
 class Timings:
     """Seconds that each stage took for all the searches that were answered together, of which this is one.
 
-    So each of them waited that long; what one of them cost is that by their number. ``candidates`` has both channels',
+    So each of them waited that long; what one of them cost is that by their number. ``candidates`` has all channels',
     ``rerank`` exact distances, order and what is contained, ``fuse`` the scores, ``fetch`` products and facets.
     """
 

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 
 from index.journal import JOURNAL, Journal
 from index.snapshot import (
+    BEHAVIOUR,
+    BUNDLE,
     CANDIDATES,
-    ENCODER,
     MANIFEST,
     PAYLOAD,
     Contents,
@@ -30,10 +31,9 @@ from index.snapshot import (
     read_manifest,
     recorded,
 )
-from model import bundle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 SNAPSHOTS = "snapshots"
 CURRENT = "CURRENT"
@@ -85,8 +85,10 @@ def drafting(root: Path) -> Iterator[Path]:
 def publish(root: Path, draft: Path, contents: Contents) -> Path:
     """Seal a complete ``draft`` with its manifest, move it to its place, make it current; return it."""
     created = datetime.now(UTC)
-    # what a candidate index consists of depends on its kind
-    names = {*PAYLOAD, *(f"{CANDIDATES}/{path.name}" for path in (draft / CANDIDATES).iterdir())}
+    # what a candidate index consists of depends on its kind, and there may be a behaviour channel
+    more = (path for name in (CANDIDATES, BEHAVIOUR) for path in (draft / name).rglob("*") if path.is_file())
+    sealed = draft / BEHAVIOUR / BUNDLE
+    names = {*PAYLOAD, *(path.relative_to(draft).as_posix() for path in more if path.parent != sealed)}
     files = {name: recorded(draft / name) for name in sorted(names)}
     identity = hashlib.sha256(
         "".join((created.isoformat(), contents.model, *(r.sha256 for r in files.values()))).encode()
@@ -228,11 +230,10 @@ def _locked(root: Path) -> Iterator[None]:
         yield
 
 
-def adopt_encoder(bundle_dir: Path, draft: Path) -> None:
-    """Put an encoder bundle into a draft: by hard links where the file system allows it, else by copying."""
-    target = draft / ENCODER
+def adopt(bundle_dir: Path, names: Sequence[str], target: Path) -> None:
+    """Put the files of a bundle into a draft: by hard links where the file system allows it, else by copying."""
     target.mkdir()
-    for name in bundle.FILES:
+    for name in names:
         try:
             (target / name).hardlink_to(bundle_dir / name)
         except OSError:

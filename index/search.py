@@ -14,9 +14,10 @@ import numpy as np
 
 from index.algebra import Region
 from index.answering import Answering, Stopwatch
-from index.asked import MAX_DEPTH, Asked, Search, Similar, page_of
+from index.asked import MAX_DEPTH, Asked, ModeError, Search, Similar, page_of
+from index.behaviour import BehaviourChannel
 from index.candidates import CandidateIndex
-from index.channels import Channels
+from index.channels import Channels, Place
 from index.device import CPU, hold
 from index.documents import UnknownProductError
 from index.exact import ExactCandidates
@@ -28,7 +29,7 @@ from index.live_rows import LiveRows
 from index.refinement import NOTHING, Refinement, RefinementError
 from index.results import Hit, Mode, SearchResult, Timings, Total
 from index.selection import Selections
-from index.snapshot import CANDIDATES, ENCODER, Snapshot, SnapshotError
+from index.snapshot import BEHAVIOUR, CANDIDATES, ENCODER, Snapshot, SnapshotError
 from index.sought import NOWHERE, Sought
 from index.view import View
 from model.catalog import searchable_text
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from index.behaviour import Evidence
     from index.device import Device
     from index.filters import ColumnType
     from index.snapshot import JournalMark
@@ -53,6 +55,7 @@ __all__ = [
     "FilterError",
     "Hit",
     "Mode",
+    "ModeError",
     "Refinement",
     "RefinementError",
     "Search",
@@ -97,17 +100,22 @@ class Searcher:
                 directory / CANDIDATES, form=manifest.candidates.form, c=manifest.geometry.curvature
             )
             lexical = LexicalIndex.load(directory / LEXICAL)
+            behaviour = (
+                None
+                if snapshot.behaviour is None
+                else BehaviourChannel(directory / BEHAVIOUR, c=manifest.geometry.curvature, manifest=snapshot.behaviour)
+            )
         except ValueError as error:
             raise SnapshotError(f"snapshot {manifest.id} in {directory} cannot be opened: {error}") from error
-        for name, index in (("candidate", candidates), ("lexical", lexical)):
-            if len(index) != manifest.products:
+        for name, index in (("candidate", candidates), ("lexical", lexical), ("behaviour", behaviour)):
+            if index is not None and len(index) != manifest.products:
                 raise SnapshotError(
                     f"snapshot {manifest.id} in {directory} says {manifest.products} products, but its {name} "
                     f"index holds {len(index)}"
                 )
         geometry = manifest.geometry
         resident = hold(snapshot.points, device, c=geometry.curvature, gamma=geometry.gamma)
-        return cls(snapshot, Channels(encoder, candidates, manifest.candidates, lexical, resident))
+        return cls(snapshot, Channels(encoder, candidates, manifest.candidates, lexical, resident, behaviour))
 
     @property
     def snapshot_id(self) -> str:
@@ -191,6 +199,19 @@ class Searcher:
         row = self._row(product_id, view)
         return self._answering.product(row, view), view.points(np.array([row]))[0]
 
+    def evidence(self, query: str, product_id: str) -> Evidence | None:
+        """What shoppers' clicks say of a product under a query, None if the snapshot has no behaviour channel.
+
+        Raises:
+            UnknownProductError: there is no such product.
+            EmptyTextError: the query has no letter or digit.
+        """
+        behaviour, view = self.channels.behaviour, self._view(NOTHING, self._live.view)
+        row, intent = self._row(product_id, view), self.channels.place(_conjunctions(query)).intent
+        if behaviour is None or intent is None:
+            return None
+        return behaviour.evidence(intent, row, view)
+
     def search(
         self,
         query: str | Expression,
@@ -214,6 +235,7 @@ class Searcher:
             EmptyTextError: the query is a text without a letter or digit.
             ExpressionError: the query is an expression that no search can be made of.
             FilterError, RefinementError: the refinement does not suit the catalogue's columns.
+            ModeError: the mode is ``behaviour``, and the snapshot has no such channel.
             ValueError: ``limit < 1``, ``offset < 0`` or ``limit + offset > MAX_DEPTH``.
         """
         return self.answer(Search(query, mode, limit, offset, refinement))
@@ -275,7 +297,7 @@ class Searcher:
         """
         conjunctions = _conjunctions(query)
         view = self._view(NOTHING, self._live.view)
-        sought = Sought(self.channels.region(conjunctions), mode, view, slice(0), conjunctions=conjunctions)
+        sought = Sought(self.channels.place(conjunctions), mode, view, slice(0), conjunctions=conjunctions)
         found = {
             product_id: view.live.row(product_id, self.snapshot.documents.row(product_id)) for product_id in product_ids
         }
@@ -304,11 +326,13 @@ class Searcher:
         """What is asked for, its texts not encoded yet."""
         page, view = page_of(asked), self._view(asked.refinement, live)
         if isinstance(asked, Search):
+            if asked.mode == "behaviour" and self.channels.behaviour is None:
+                raise ModeError("this snapshot has no behaviour channel: it was built without --behaviour")
             return Sought(NOWHERE, asked.mode, view, page, asked.refinement, _conjunctions(asked.query))
         row = self._row(asked.product_id, view)
         point = view.points(np.array([row]))[0]
         region = Region.around(point, np.zeros_like(point))
-        return Sought(region, "hyperboloid", view, page, asked.refinement, without=row)
+        return Sought(Place(region), "hyperboloid", view, page, asked.refinement, without=row)
 
     def _view(self, refinement: Refinement, live: LiveView) -> View:
         refinement.check(live.types)

@@ -6,8 +6,9 @@ from typing import Literal, NamedTuple, get_args
 
 Backend = Literal["flat", "codes", "cells", "hnsw"]
 """What an index looks at: all vectors, all codes, the codes of some cells, or a graph."""
-Form = Literal["centre", "region"]
-"""Whether candidates are ordered by the distance to the centre alone, or by what the limit makes of it."""
+Form = Literal["centre", "region", "inner"]
+"""Whether candidates are ordered by the distance to the centre alone, by what the limit makes of it, or, where vectors
+are no points, by their plain inner product with it."""
 INDEX = "index.faiss"
 """The file that every candidate index has, in a directory of its own."""
 Choice = Literal["auto", "all", "flat", "codes", "cells", "hnsw"]
@@ -25,7 +26,7 @@ class Shape(NamedTuple):
     form: Form = "centre"
 
     def __str__(self) -> str:
-        return self.backend if self.form == "centre" else f"{self.backend}, region-aware"
+        return f"{self.backend}, region-aware" if self.form == "region" else self.backend
 
 
 def contenders(choice: Choice, products: int, *, lifted: bool) -> list[Shape]:

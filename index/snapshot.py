@@ -20,6 +20,7 @@ from index.fusion import Fusion
 from index.points import load_points
 from index.shapes import INDEX, Backend, Form, Shape
 from model import bundle, manifests
+from model.behaviour import bundle as behaviour_bundle
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +35,8 @@ MANIFEST = "manifest.json"
 POINTS = "points.npy"
 CANDIDATES = "candidates"
 ENCODER = "encoder"
+BEHAVIOUR, BUNDLE = "behaviour", "bundle"
+"""The behaviour channel's directory, if there is one, and in it that of its bundle."""
 PAYLOAD = (
     POINTS,
     f"{CANDIDATES}/{INDEX}",
@@ -42,7 +45,7 @@ PAYLOAD = (
     COLUMNS,
     *(f"{lexical.LEXICAL}/{name}" for name in lexical.FILES),
 )
-"""Files of every snapshot; its candidate index may have more."""
+"""Files of every snapshot; its candidate index may have more, and there may be a behaviour channel."""
 
 
 class SnapshotError(ValueError):
@@ -120,6 +123,8 @@ class Contents(BaseModel):
     products: Annotated[int, Field(ge=1)]
     candidates: CandidateSettings
     fusion: Fusion
+    behaviour: str | None = None
+    """Version of the behaviour bundle inside, if there is one."""
     catalog: str
     """Fingerprint of the catalogue, ``sha256:…``."""
     as_of: float
@@ -137,7 +142,7 @@ class Manifest(Contents):
     created: str
     """When it was published, ISO 8601 in UTC."""
     files: dict[str, FileRecord]
-    """Every payload file but the encoder's, which its own manifest vouches for."""
+    """Every payload file but the bundles', which their own manifests vouch for."""
 
     @property
     def bytes(self) -> int:
@@ -155,6 +160,7 @@ class Snapshot:
     directory: Path
     manifest: Manifest
     encoder: bundle.Manifest
+    behaviour: behaviour_bundle.Manifest | None
     points: NDArray[np.float32]
     documents: Documents
     columns: Columns
@@ -171,6 +177,7 @@ class Snapshot:
         for name, record in manifest.files.items():
             _check_file(directory / name, record, manifest.id)
         encoder = _checked_encoder(directory / ENCODER, manifest)
+        behaviour = _checked_behaviour(directory / BEHAVIOUR / BUNDLE, manifest)
         try:
             points = load_points(directory / POINTS)
             documents = Documents(directory)
@@ -184,7 +191,7 @@ class Snapshot:
                 f"dimensions, but holds points of shape {points.shape}, {len(documents)} products and {len(columns)} "
                 "rows of columns"
             )
-        return cls(directory, manifest, encoder, points, documents, columns)
+        return cls(directory, manifest, encoder, behaviour, points, documents, columns)
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -232,6 +239,21 @@ def _checked_encoder(directory: Path, manifest: Manifest) -> bundle.Manifest:
         raise SnapshotError(
             f"snapshot {manifest.id} was built with encoder {manifest.model}, but {directory} holds "
             f"{found.version}; rebuild it with `saddle reindex`"
+        )
+    return found
+
+
+def _checked_behaviour(directory: Path, manifest: Manifest) -> behaviour_bundle.Manifest | None:
+    if manifest.behaviour is None:
+        return None
+    try:
+        found = behaviour_bundle.load_manifest(directory)
+    except behaviour_bundle.BehaviourBundleError as error:
+        raise SnapshotError(f"the behaviour channel of snapshot {manifest.id} is not usable: {error}") from error
+    if found.version != manifest.behaviour:
+        raise SnapshotError(
+            f"snapshot {manifest.id} was built with {manifest.behaviour}, but {directory} holds {found.version}; "
+            "rebuild it with `saddle reindex`"
         )
     return found
 

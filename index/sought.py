@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from index.algebra import Region
+from index.channels import Place
 from index.refinement import NOTHING, Refinement
 
 if TYPE_CHECKING:
@@ -17,21 +18,26 @@ if TYPE_CHECKING:
     from index.results import Mode
     from index.view import View
 
-NOWHERE = Region(())
-"""The region of a search whose texts are not encoded yet."""
+NOWHERE = Place(Region(()))
+"""The place of a search whose texts are not encoded yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sought:
     """What a search is after, and among which rows; the row ``without`` is none of them."""
 
-    region: Region
+    place: Place
     mode: Mode
     view: View
     page: slice
     refinement: Refinement = NOTHING
     conjunctions: tuple[Conjunction, ...] = ()
     without: int | None = None
+
+    @property
+    def region(self) -> Region:
+        """Where its answers lie."""
+        return self.place.region
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,8 @@ It does not see the limit ℓ. A quadratic with a weight for each axis does, and
 With w = w₀ = 1 it is the first again; w₀ above the least weight would have far points outscore the centre. At c = 0
 there is no time component, and no w₀. A lifted vector has xᵢ and xᵢ² side by side, so that what codes few columns at a
 time codes what is of one axis together.
+
+Vectors that are no points, but whose inner product is wanted itself, are taken as they are (*inner*).
 """
 
 from __future__ import annotations
@@ -37,6 +39,8 @@ EPSILON = 0.1
 
 def indexed(points: Vectors, *, c: float, form: Form) -> Vectors:
     """φ of ``points`` (N, d): (N, w), see :func:`width`."""
+    if form == "inner":
+        return np.ascontiguousarray(points, dtype=np.float32)
     squares = _squares(points)
     count, dim = points.shape
     vectors = np.empty((count, width(dim, form)), dtype=np.float32)
@@ -51,6 +55,8 @@ def indexed(points: Vectors, *, c: float, form: Form) -> Vectors:
 
 def sought(box: Box, *, c: float, form: Form) -> Vectors:
     """ψ of ``box``: (w), the vector whose inner product with φ(x) is the greater, the nearer x is."""
+    if form == "inner":
+        return box.centre
     centre = box.centre.astype(np.float64)
     dim = len(centre)
     query = np.empty(width(dim, form))
@@ -85,12 +91,12 @@ def lengthened(vectors: Vectors, largest: float) -> Vectors:
 
 def width(dim: int, form: Form) -> int:
     """Length of the vectors of points with ``dim`` coordinates."""
-    return (dim if form == "centre" else 2 * dim) + 1
+    return {"centre": dim + 1, "region": 2 * dim + 1, "inner": dim}[form]
 
 
 def columns_an_axis(form: Form) -> int:
     """How many columns of a vector are of one axis."""
-    return 1 if form == "centre" else 2
+    return 2 if form == "region" else 1
 
 
 def _squares(vectors: Vectors) -> NDArray[np.float64]:

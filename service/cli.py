@@ -26,9 +26,11 @@ from service.commands.train import train
 _EXPECTED = (
     ("model.catalog", "CatalogError"),
     ("model.bundle", "BundleError"),
+    ("model.behaviour.bundle", "BehaviourBundleError"),
     ("model.runtime", "EmptyTextError"),
     ("model.export", "ParityError"),
     ("model.training.checkpoint", "ResumeError"),
+    ("index.asked", "ModeError"),
     ("index.device", "DeviceError"),
     ("index.documents", "UnknownProductError"),
     ("index.expression", "ExpressionError"),

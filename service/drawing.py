@@ -182,6 +182,12 @@ def _notes(explanation: Explanation) -> Iterator[str]:
             for axis in explanation.axes[:_NAMED]
         )
         yield f"outside on {len(explanation.axes)} axes, most of it on {', '.join(worst)}"
+    clicks = explanation.clicks
+    if clicks is not None and clicks.queries:
+        yield f"clicked for {', '.join(f'“{query}”' for query in clicks.queries[:_NAMED])}"
+    if clicks is not None and clicks.companions:
+        with_it = "; ".join(companion.title for companion in clicks.companions[:_NAMED])
+        yield f"in sessions with {with_it} ({_percent(clicks.sessions)} of what clicks say of it)"
 
 
 def _hottest(explanation: Explanation) -> float:

@@ -85,11 +85,11 @@ class RecallProbe:
         """Run ``question``, which was answered by ``result``, again if it is time to; returns at once.
 
         The gaps between probes are random, so that they fall in with no rhythm of the queries. What is looked for by
-        words alone is exact anyway.
+        words alone is exact anyway, and what clicks tell is not looked for by distance.
         """
         if not self._per_second or self._clock() < self._due:
             return
-        if result.mode == "lexical" or not 0 < len(result.hits) <= MOST_HITS:
+        if result.mode in ("lexical", "behaviour") or not 0 < len(result.hits) <= MOST_HITS:
             return
         if self._probing is not None and not self._probing.done():
             return

@@ -146,7 +146,7 @@ ModeChoice = Annotated[
     Mode,
     Field(
         description="What finds and orders the hits: `hyperboloid` the distance to the query's region, `lexical` "
-        "BM25, `hybrid` both."
+        "BM25, `behaviour` what shoppers clicked, where the index has that channel; `hybrid` all of them."
     ),
 ]
 ProductId = Annotated[

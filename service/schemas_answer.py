@@ -30,7 +30,10 @@ class HitBody(BaseModel):
     product_id: str
     score: Annotated[
         float,
-        Field(description="What ordered the hit, higher is better: the negated distance, BM25, or both fused."),
+        Field(
+            description="What ordered the hit, higher is better: the negated distance, BM25, what clicks tell, or all "
+            "of these fused."
+        ),
     ]
     distance: Annotated[float, Field(description="Containment distance from the query's hyperboloid.", ge=0)]
     contained: Annotated[bool, Field(description="Whether the product lies inside the query's hyperboloid.")]

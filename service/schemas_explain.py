@@ -70,6 +70,29 @@ class AxisBody(BaseModel):
     share: Annotated[float, Field(description="Its share of the squared excess of all axes.")]
 
 
+class CompanionBody(BaseModel):
+    """A product that shares sessions with the one explained."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    product_id: str
+    title: str
+
+
+class ClicksBody(BaseModel):
+    """What shoppers' clicks say of the product under the query."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    asked: Annotated[bool, Field(description="Whether shoppers were seen to ask this query; else its text stands in.")]
+    score: Annotated[float, Field(description="How likely the product is what they are after; higher is likelier.")]
+    sessions: Annotated[
+        float, Field(description="The share of that which comes from sessions and not from its own clicks.", ge=0, le=1)
+    ]
+    queries: Annotated[list[str], Field(description="The queries that most often led to the product.")]
+    companions: Annotated[list[CompanionBody], Field(description="The products that share most sessions with it.")]
+
+
 class ExplainResponse(BaseModel):
     """Why a product lies where it does to a query."""
 
@@ -91,6 +114,9 @@ class ExplainResponse(BaseModel):
         ),
     ]
     axes: Annotated[list[AxisBody], Field(description="The axes on which it lies outside, worst first.")]
+    clicks: Annotated[
+        ClicksBody | None, Field(description="What shoppers' clicks say; null if the index has no behaviour channel.")
+    ]
     took_ms: Annotated[float, Field(description="Milliseconds from reading the request to having the explanation.")]
     snapshot: Annotated[str, Field(description="The index snapshot that answered.")]
     model: Annotated[str, Field(description="The encoder bundle that answered.")]

@@ -13,6 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 from index.column_files import COLUMNS, ColumnsWriter, load_columns
 from index.journal import Entry
 from model import bundle, lorentz
+from model.behaviour import bundle as behaviour_bundle
+from model.behaviour.clicks import query_key
 from model.catalog import Product
 from model.text import Vocabulary
 
@@ -108,6 +110,72 @@ def write_bundle(
     _save_explainer(directory / bundle.EXPLAINER)
     geometry = bundle.Geometry(dim=dim, curvature=curvature, gamma=gamma)
     return bundle.seal(directory, geometry=geometry, created=CREATED, catalog="sha256:0123456789ab", training={})
+
+
+def write_behaviour(
+    directory: Path,
+    encoder: Manifest,
+    product_ids: Sequence[str],
+    clicks: Mapping[str, Sequence[str]],
+    *,
+    later: Mapping[str, Sequence[str]] | None = None,
+    interactions: str = "sha256:fedcba987654",
+    dim: int = 8,
+    seed: int = 0,
+) -> behaviour_bundle.Manifest:
+    """A behaviour bundle whose ``clicks`` lead from queries to products; others are told by random projections.
+
+    A product's vector is three times the sum of those of the queries that led to it; others have small ones. Products
+    that a query led to are each other's companions.
+    """
+    directory.mkdir(parents=True)
+    chance, places = np.random.default_rng(seed), {name: place for place, name in enumerate(product_ids)}
+    queries, later = list(clicks), later or {}
+    vectors = chance.normal(size=(len(queries), dim)) / np.sqrt(dim)
+    products = 0.01 * chance.normal(size=(len(product_ids), dim))
+    companions, askings = (np.full((len(product_ids), 5), -1, dtype=np.int32) for _ in range(2))
+    for query, (text, found) in enumerate(clicks.items()):
+        rows = [places[name] for name in found]
+        products[rows] += 3.0 * vectors[query]
+        for row in rows:
+            askings[row, (askings[row] >= 0).sum()] = query
+            others = [other for other in rows if other != row][:5]
+            companions[row, : len(others)] = others
+        assert text == query_key(text), f"{text!r} should be written as {query_key(text)!r}"
+    pairs = [(query, places[name]) for query, found in enumerate(later.values()) for name in found]
+    features = encoder.geometry.dim
+    arrays = {
+        behaviour_bundle.PRODUCTS: products.astype(np.float32),
+        behaviour_bundle.QUERY_VECTORS: vectors.astype(np.float32),
+        behaviour_bundle.QUERY_PROJECTION: 0.1 * chance.normal(size=(features + 1, dim)).astype(np.float32),
+        behaviour_bundle.PRODUCT_PROJECTION: 0.1 * chance.normal(size=(features + 1, dim)).astype(np.float32),
+        behaviour_bundle.LEANINGS: (askings[:, 0] >= 0).astype(np.float32) / 4,
+        behaviour_bundle.COMPANIONS: companions,
+        behaviour_bundle.ASKINGS: askings,
+        behaviour_bundle.LATER: np.array(pairs, dtype=np.int32).reshape(-1, 2),
+    }
+    for name, array in arrays.items():
+        np.save(directory / name, array, allow_pickle=False)
+    for name, lines in (
+        (behaviour_bundle.PRODUCT_IDS, product_ids),
+        (behaviour_bundle.QUERIES, queries),
+        (behaviour_bundle.LATER_QUERIES, list(later)),
+    ):
+        (directory / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return behaviour_bundle.seal(
+        directory,
+        created=CREATED,
+        text=encoder.version,
+        catalog="sha256:0123456789ab",
+        interactions=interactions,
+        until=None,
+        dim=dim,
+        features=features,
+        products=len(product_ids),
+        queries=len(queries),
+        mapping=behaviour_bundle.Mapping(share=0.0, neighbours=3, sharpness=1.0),
+        training={},
+    )
 
 
 def hierarchical_points(count: int, dim: int, *, c: float = 1.0, seed: int = 0) -> NDArray[np.float32]:

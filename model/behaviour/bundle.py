@@ -7,11 +7,16 @@ Its layout is frozen under ``FORMAT``; N products, Q known queries, F axes of th
     products.npy          (N, d) float32
     queries.txt           a line for each known query, as :func:`model.behaviour.clicks.query_key` writes it
     queries.npy           (Q, d) float32
-    projection.npy        (F + 1, d) float32: what maps a text vector, with the constant 1 behind it, to a vector
+    query_projection.npy  (F + 1, d) float32: what maps a query's text vector, with a 1 behind it, to a vector
+    product_projection.npy  (F + 1, d) float32: the same of products, for those that no click knows
     query_features.npy    (Q, F) float32, the known queries' text vectors, if the manifest's ``mapping`` asks for them
     leanings.npy          (N,) float32: how much of a product's vector comes from sessions, 0 to 1
     companions.npy        (N, 5) int32: the products that most share sessions with a product, −1 where there are fewer
     askings.npy           (N, 5) int32: the queries that most led to a product, −1 where there are fewer
+    later_queries.txt     a line for each query of the later clicks, as in queries.txt
+    later.npy             (P, 2) int32: pairs of a later query and a product, of clicks that no vector knows
+
+A network was chosen by the later clicks; how much the channel counts beside others is learnt on them.
 
 The score of a product for a query is the inner product of their vectors. A bundle belongs to the text bundle that its
 features came from; it is written beside its place and renamed there once.
@@ -29,13 +34,27 @@ from model import manifests
 if TYPE_CHECKING:
     from pathlib import Path
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 PRODUCT_IDS, PRODUCTS = "product_ids.txt", "products.npy"
 QUERIES, QUERY_VECTORS = "queries.txt", "queries.npy"
-PROJECTION, QUERY_FEATURES = "projection.npy", "query_features.npy"
+QUERY_PROJECTION, PRODUCT_PROJECTION = "query_projection.npy", "product_projection.npy"
+QUERY_FEATURES = "query_features.npy"
 LEANINGS, COMPANIONS, ASKINGS = "leanings.npy", "companions.npy", "askings.npy"
-_ALWAYS = (PRODUCT_IDS, PRODUCTS, QUERIES, QUERY_VECTORS, PROJECTION, LEANINGS, COMPANIONS, ASKINGS)
+LATER_QUERIES, LATER = "later_queries.txt", "later.npy"
+_ALWAYS = (
+    PRODUCT_IDS,
+    PRODUCTS,
+    QUERIES,
+    QUERY_VECTORS,
+    QUERY_PROJECTION,
+    PRODUCT_PROJECTION,
+    LEANINGS,
+    COMPANIONS,
+    ASKINGS,
+    LATER_QUERIES,
+    LATER,
+)
 
 
 class BehaviourBundleError(ValueError):
@@ -58,7 +77,7 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     version: str
     created: str
     """When it was written, ISO 8601 in UTC."""
@@ -68,7 +87,7 @@ class Manifest(BaseModel):
     interactions: str
     """Fingerprints of the files it was trained on, ``sha256:…``."""
     until: str | None
-    """The time of the last click that its vectors know, ISO 8601 in UTC; later clicks may judge it. None: no times."""
+    """The time of the last click that its vectors know, ISO 8601 in UTC; None where clicks have no times."""
     dim: Annotated[int, Field(ge=1)]
     features: Annotated[int, Field(ge=1)]
     products: Annotated[int, Field(ge=1)]
@@ -83,7 +102,7 @@ class Manifest(BaseModel):
 def seal(directory: Path, **said: object) -> Manifest:
     """Write the manifest of a directory whose payload is complete, from all its fields that the files do not tell."""
     draft = Manifest.model_validate({"version": "", "files": {}, **said})
-    files = {name: _sha256(directory / name) for name in _payload(draft)}
+    files = {name: _sha256(directory / name) for name in payload(draft)}
     identity = hashlib.sha256((draft.text + draft.mapping.model_dump_json() + "".join(files.values())).encode())
     manifest = draft.model_copy(update={"version": f"dcah-{identity.hexdigest()[:12]}", "files": files})
     (directory / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -104,7 +123,7 @@ def load_manifest(directory: Path) -> Manifest:
         manifest = manifests.read(path, Manifest, artefact="behaviour bundle", release_format=FORMAT, remedy=command)
     except ValueError as error:
         raise BehaviourBundleError(str(error)) from error
-    for name in _payload(manifest):
+    for name in payload(manifest):
         if not (directory / name).is_file():
             raise BehaviourBundleError(f"behaviour bundle {manifest.version} in {directory} lacks {name}")
         found = _sha256(directory / name)
@@ -116,7 +135,8 @@ def load_manifest(directory: Path) -> Manifest:
     return manifest
 
 
-def _payload(manifest: Manifest) -> tuple[str, ...]:
+def payload(manifest: Manifest) -> tuple[str, ...]:
+    """The names of all files but the manifest."""
     return (*_ALWAYS, QUERY_FEATURES) if manifest.mapping.share > 0 else _ALWAYS
 
 

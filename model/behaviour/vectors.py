@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 class BehaviourVectors:
     """Vectors whose inner products say how likely a query leads to a product; safe to call from several threads.
 
-    ``products`` (N, d) float32 is mapped into memory, in the order of ``product_ids``.
+    ``products`` (N, d) and ``leanings`` (N,) float32 are mapped into memory, in the order of ``product_ids``.
 
     Raises:
         bundle.BehaviourBundleError: the directory is not a sound bundle, or its files do not agree.
@@ -27,19 +28,27 @@ class BehaviourVectors:
 
     def __init__(self, directory: Path, *, manifest: bundle.Manifest | None = None) -> None:
         self.manifest = manifest or bundle.load_manifest(directory)
+        self._directory = directory
         said = self.manifest
-        self.product_ids = _lines(directory / bundle.PRODUCT_IDS, said.products)
         self.products = _array(directory / bundle.PRODUCTS, (said.products, said.dim))
         self.leanings = _array(directory / bundle.LEANINGS, (said.products,))
         self._texts = _lines(directory / bundle.QUERIES, said.queries)
         self._rows = {text: row for row, text in enumerate(self._texts)}
         self._queries = _array(directory / bundle.QUERY_VECTORS, (said.queries, said.dim))
-        self._projection = np.asarray(_array(directory / bundle.PROJECTION, (said.features + 1, said.dim)))
+        projections = (bundle.QUERY_PROJECTION, bundle.PRODUCT_PROJECTION)
+        self._of_queries, self._of_products = (
+            np.asarray(_array(directory / name, (said.features + 1, said.dim))) for name in projections
+        )
         self._companions = _array(directory / bundle.COMPANIONS, (said.products, None))
         self._askings = _array(directory / bundle.ASKINGS, (said.products, None))
         self._features = (
             _array(directory / bundle.QUERY_FEATURES, (said.queries, said.features)) if said.mapping.share > 0 else None
         )
+
+    @cached_property
+    def product_ids(self) -> list[str]:
+        """The products' ids; read when they are first asked for, as no search needs them."""
+        return _lines(self._directory / bundle.PRODUCT_IDS, self.manifest.products)
 
     def knows(self, query: str) -> bool:
         """Whether shoppers were seen to ask for ``query``."""
@@ -52,13 +61,25 @@ class BehaviourVectors:
             queries: texts as they were typed.
             features: their text vectors (B, F), by :func:`model.behaviour.features.directions`.
         """
-        found = project(features, self._projection)
+        found = project(features, self._of_queries)
         rows = [self._rows.get(query_key(query), -1) for query in queries]
         known = np.array([row >= 0 for row in rows], dtype=np.bool_)
         mapping = self.manifest.mapping
         if self._features is not None and not known.all() and len(self._texts):
             found[~known] = mixed(features[~known], found[~known], self._features, self._queries, mapping)
         found[known] = self._queries[[row for row in rows if row >= 0]]
+        return found
+
+    def encode_products(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Vectors (B, d) float32 of products that no click knows, by their text vectors (B, F)."""
+        return project(features, self._of_products)
+
+    def later_clicks(self) -> dict[str, list[str]]:
+        """The products that later clicks, which no vector knows, went to, by query."""
+        queries = (self._directory / bundle.LATER_QUERIES).read_text(encoding="utf-8").split("\n")[:-1]
+        found: dict[str, list[str]] = {}
+        for query, product in _array(self._directory / bundle.LATER, (None, 2)).tolist():
+            found.setdefault(queries[int(query)], []).append(self.product_ids[int(product)])
         return found
 
     def companions(self, row: int) -> list[int]:

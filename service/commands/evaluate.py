@@ -24,8 +24,8 @@ def evaluate(
         typer.Option(help="retrieve: the whole catalogue; rank: only the judged products, put in order."),
     ] = "both",
     mode: Annotated[
-        Literal["hybrid", "hyperboloid", "lexical"],
-        typer.Option(help="What finds and orders the products: the hyperboloid, BM25, or both."),
+        Literal["hybrid", "hyperboloid", "lexical", "behaviour"],
+        typer.Option(help="What finds and orders the products: the hyperboloid, BM25, clicks, or all that there is."),
     ] = "hybrid",
     device: Annotated[
         str, typer.Option(help="Where points lie and encoders run: cpu, cuda or cuda:N.", envvar="SADDLE_DEVICE")

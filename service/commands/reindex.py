@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
+from shutil import rmtree
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from index.shapes import Choice  # noqa: TC001 - typer reads the annotation
+from service.commands import CommandError, computing
+from service.commands.train_behaviour import MINUTES, Asked, train_behaviour
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,6 +32,7 @@ _LABELS: dict[Stage, str] = {
     "measure": "Finding exact answers",
     "index": "Indexing candidates",
     "calibrate": "Measuring recall",
+    "clicks": "Indexing clicks",
     "fuse": "Learning the fusion",
 }
 
@@ -49,8 +54,20 @@ def reindex(
     ] = None,
     judgments: Annotated[
         Path | None,
-        typer.Option(help="Judged pairs to learn the fusion of the two channels on; by default ranks are fused."),
+        typer.Option(help="Judged pairs to learn the fusion of the channels on; by default ranks are fused."),
     ] = None,
+    behaviour: Annotated[
+        Path | None,
+        typer.Option(help="Behaviour bundle of `saddle train --channel behaviour`, to add its channel."),
+    ] = None,
+    interactions: Annotated[
+        Path | None, typer.Option(help="Clicks to learn a behaviour channel from first, in place of --behaviour.")
+    ] = None,
+    minutes: Annotated[float, typer.Option(min=0.05, help="Time to learn from --interactions, at most.")] = MINUTES,
+    all_queries: Annotated[
+        bool,
+        typer.Option("--all-queries", help="Learn from test queries too: to serve with, not to measure with."),
+    ] = False,
     max_reject_share: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Share of bad rows above which nothing is published.")
     ] = 0.05,
@@ -76,17 +93,31 @@ def reindex(
     that are newer than the catalogue are folded in; newer ones live on. Of the judged
     queries only the dev split is used, so a test on the others stays fair.
 
+    With --interactions, what shoppers clicked is learnt first: the one command
+    to run every night.
+
     Examples:
       saddle reindex --model var/model --catalog shop.csv --out var/index
       saddle reindex --model M --catalog C --out I --judgments judgments.csv
       saddle reindex --model M --catalog C --out I --queries top-queries.txt
       saddle reindex --model M --catalog C --out I --as-of 2026-11-21T03:00:00
+      saddle reindex --model M --catalog C --out I --behaviour var/behaviour
+      saddle reindex --model M --catalog C --out I --interactions clicks.csv --all-queries
     """
     from index.build import build
     from index.device import Device
 
+    if behaviour is not None and interactions is not None:
+        raise CommandError("--behaviour is a channel learnt before and --interactions teach a new one: give either")
+    if all_queries and interactions is None:
+        raise CommandError("--all-queries means nothing without --interactions")
     rejects_path = rejects or out / "rejects.jsonl"
-    with _progress() as on_progress:
+    with ExitStack() as stack:
+        if interactions is not None:
+            behaviour = stack.enter_context(
+                _learnt(model, catalog, interactions, out, minutes, max_reject_share, all_queries=all_queries)
+            )
+        on_progress = stack.enter_context(_progress())
         report = build(
             bundle_dir=model,
             catalog=catalog,
@@ -97,6 +128,7 @@ def reindex(
             rejects_path=rejects_path,
             queries=_lines(queries) if queries else None,
             judgments=judgments,
+            behaviour=behaviour,
             allow_foreign=allow_foreign,
             as_of=None if as_of is None else as_of.timestamp(),
             device=Device.parse(device),
@@ -106,6 +138,41 @@ def reindex(
         _print_json(report)
     else:
         _print_report(report, rejects_path)
+
+
+@contextmanager
+def _learnt(
+    model: Path,
+    catalog: Path,
+    interactions: Path,
+    out: Path,
+    minutes: float,
+    max_reject_share: float,
+    *,
+    all_queries: bool,
+) -> Iterator[Path]:
+    """A behaviour bundle learnt from ``interactions``, there for as long as the context lasts.
+
+    What was learnt so far is kept in ``out`` until the context ends well, to go on from if this is interrupted.
+    """
+    checkpoint = out / ".behaviour.checkpoint"
+    out.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".behaviour-", dir=out) as directory:
+        bundle = Path(directory) / "bundle"
+        asked = Asked(
+            catalog=catalog,
+            interactions=interactions,
+            text=model,
+            out=bundle,
+            minutes=minutes,
+            all_queries=all_queries,
+            checkpoint=checkpoint,
+            max_reject_share=max_reject_share,
+        )
+        computing.prepare()
+        train_behaviour(asked)
+        yield bundle
+    rmtree(checkpoint, ignore_errors=True)
 
 
 @contextmanager
@@ -130,8 +197,6 @@ def _progress() -> Iterator[Callable[[Stage, int, int | None], None]]:
 
 def _lines(path: Path) -> list[str]:
     """The lines of a file that have something on them."""
-    from service.commands import CommandError
-
     lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     if not lines:
         raise CommandError(f"{path} holds no queries: it should have one on each line")
@@ -151,14 +216,15 @@ def _print_json(report: BuildReport) -> None:
     typer.echo(orjson.dumps(document, default=str, option=orjson.OPT_INDENT_2))
 
 
-def _how_fused(fusion: Fusion) -> str:
+def _how_fused(fusion: Fusion, *, behaviour: bool) -> str:
     if fusion.method == "reciprocal_rank" and fusion.queries:
-        return f"reciprocal rank: {fusion.queries:,} judged dev queries do not suffice to learn weights"
+        return f"reciprocal rank: {fusion.queries:,} dev queries do not suffice to learn weights"
     if fusion.method == "reciprocal_rank":
         return "reciprocal rank; --judgments would teach it weights"
+    clicks = f" + {fusion.behaviour_weight:.3g} (of new queries {fusion.unasked_weight:.3g}) · clicks"
     return (
-        f"{fusion.lexical_weight:.3g} · BM25 − {fusion.distance_weight:.3g} · distance, "
-        f"learnt on {fusion.queries:,} judged dev queries"
+        f"{fusion.lexical_weight:.3g} · BM25 − {fusion.distance_weight:.3g} · distance{clicks if behaviour else ''}, "
+        f"learnt on {fusion.queries:,} dev queries"
     )
 
 
@@ -176,6 +242,7 @@ def _print_report(report: BuildReport, rejects_path: Path) -> None:
         "snapshot": report.snapshot,
         "model": report.model,
         "products": f"{report.products:,}",
+        **({"clicks": f"{report.behaviour} knows {report.clicked:,} of them"} if report.behaviour else {}),
         **({"live changes": f"{report.folded:,} newer than the catalogue, folded in"} if report.folded else {}),
         "rejected rows": f"{report.rejects:,}" + (f", listed in {rejects_path}" if report.rejects else ""),
         **{f"  {reason}": f"{count:,}" for reason, count in report.reasons.items()},
@@ -185,7 +252,7 @@ def _print_report(report: BuildReport, rejects_path: Path) -> None:
         **{f"  {trial.shape}": _tried(trial) for trial in found.tried if len(found.tried) > 1},
         "latency": f"{1e3 * found.latency_seconds:.2f} ms a query for candidates and exact order",
         f"recall@{found.depth}": f"{found.recall:.4f} of the exact containment top, {found.queries} queries",
-        "fusion": _how_fused(report.fusion),
+        "fusion": _how_fused(report.fusion, behaviour=report.behaviour is not None),
         **{
             f"  {channel}": "  ".join(f"{name} {value:.3f}" for name, value in metrics.items())
             for channel, metrics in report.fusion.metrics.items()

@@ -18,8 +18,8 @@ def search(
     index: Annotated[Path, typer.Option(help="Index root, where `saddle reindex` publishes.", envvar="SADDLE_INDEX")],
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many products to show.")] = 10,
     mode: Annotated[
-        Literal["hybrid", "hyperboloid", "lexical"],
-        typer.Option(help="What finds and orders the products: the hyperboloid, BM25, or both."),
+        Literal["hybrid", "hyperboloid", "lexical", "behaviour"],
+        typer.Option(help="What finds and orders the products: the hyperboloid, BM25, clicks, or all that there is."),
     ] = "hybrid",
     operators: Annotated[
         bool, typer.Option("--operators", help="Read AND, OR, NOT, brackets and quotes in the query.")

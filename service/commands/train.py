@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -11,9 +10,6 @@ import typer
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
-
-_BEHAVIOUR_MINUTES = 30.0
-_PAUSE_MINUTES = 30.0
 
 
 def train(
@@ -92,7 +88,7 @@ def train(
       saddle train --catalog shop.csv --interactions clicks.csv --out var/model --minutes 30
       saddle train --channel behaviour --text var/model --catalog shop.csv --interactions clicks.csv --out var/behaviour
     """
-    from service.commands import CommandError
+    from service.commands import CommandError, computing
 
     if out.exists():
         raise CommandError(f"{out} exists already: choose another --out, or remove it first")
@@ -103,14 +99,7 @@ def train(
     ]
     if misplaced:
         raise CommandError(f"{' and '.join(misplaced)} mean nothing to the {channel} channel")
-    # A core that something else uses would stall every parallel step while the other threads spin; but a thread that
-    # sleeps at once is woken a thousand times a step. So they spin for microseconds.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
-    import torch
-
-    if threads is not None:
-        torch.set_num_threads(threads)
+    computing.prepare(threads)
     state = checkpoint or out.with_name(f"{out.name}.checkpoint")
     if fresh:
         shutil.rmtree(state, ignore_errors=True)
@@ -118,7 +107,7 @@ def train(
     if channel == "behaviour":
         if interactions is None or text is None:
             raise CommandError("the behaviour channel needs --interactions and, from `saddle train`, --text")
-        from service.commands.train_behaviour import Asked, train_behaviour
+        from service.commands.train_behaviour import MINUTES, PAUSE_MINUTES, Asked, train_behaviour
 
         told = train_behaviour(
             Asked(
@@ -126,13 +115,13 @@ def train(
                 interactions=interactions,
                 text=text,
                 out=out,
-                minutes=_BEHAVIOUR_MINUTES if minutes is None else minutes,
+                minutes=MINUTES if minutes is None else minutes,
                 steps=steps,
                 seed=seed,
                 width=dim,
-                pause_minutes=_PAUSE_MINUTES if pause is None else pause,
+                pause_minutes=PAUSE_MINUTES if pause is None else pause,
                 all_queries=all_queries,
-                threads=threads or torch.get_num_threads(),
+                threads=threads,
                 checkpoint=state,
                 max_reject_share=max_reject_share,
                 rejects=rejects,

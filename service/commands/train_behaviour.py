@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from model.training.behaviour.trainer import Progress, Trained
 
 
+MINUTES = 30.0
+PAUSE_MINUTES = 30.0
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What was asked for on the command line."""
@@ -27,16 +31,16 @@ class Asked:
     interactions: Path
     text: Path
     out: Path
-    minutes: float
-    steps: int | None
-    seed: int
-    width: int | None
-    pause_minutes: float
-    all_queries: bool
-    threads: int
     checkpoint: Path
     max_reject_share: float
-    rejects: Path | None
+    minutes: float = MINUTES
+    steps: int | None = None
+    seed: int = 0
+    width: int | None = None
+    pause_minutes: float = PAUSE_MINUTES
+    all_queries: bool = False
+    threads: int | None = None
+    rejects: Path | None = None
 
 
 def train_behaviour(asked: Asked) -> tuple[Manifest, dict[str, str]]:
@@ -54,7 +58,7 @@ def train_behaviour(asked: Asked) -> tuple[Manifest, dict[str, str]]:
     from model.training.behaviour.mapping import choose_mapping
     from model.training.behaviour.trainer import Recipe, Trainer
 
-    encoder = TextEncoder(asked.text, threads=asked.threads)
+    encoder = TextEncoder(asked.text, threads=asked.threads or torch.get_num_threads())
     lesson, rejects = read_lesson(
         asked.catalog,
         asked.interactions,

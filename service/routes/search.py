@@ -8,7 +8,7 @@ from typing import Annotated
 import orjson
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 
-from index.asked import Asked, Search, Similar
+from index.asked import Asked, ModeError, Search, Similar
 from index.filters import FilterError
 from index.refinement import Refinement, RefinementError, Sort
 from model.runtime import EmptyTextError
@@ -121,6 +121,8 @@ def in_terms_of(field: str, error: ValueError) -> ValueError:
         return InvalidInputError(field, str(error))
     if isinstance(error, FilterError):
         return InvalidInputError("filter", error.message, place=error.place)
+    if isinstance(error, ModeError):
+        return InvalidInputError("mode", str(error))
     if isinstance(error, RefinementError):
         return InvalidInputError(error.part, error.message)
     return error

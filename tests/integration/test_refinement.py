@@ -81,7 +81,7 @@ def test_hits_pass_the_filter_and_there_are_as_many_as_pass(searcher, text, mode
 def test_the_filtered_order_is_that_of_an_exact_scan_of_what_passes(searcher, text):
     geometry, snapshot = searcher.snapshot.manifest.geometry, searcher.snapshot
     rows = np.array([i for i, row in enumerate(ROWS) if FILTERS[text](row)])
-    region = searcher.channels.region(_plain(QUERY))
+    region = searcher.channels.place(_plain(QUERY)).region
     exact = scan(snapshot.points, region, c=geometry.curvature, gamma=geometry.gamma, count=100, among=rows)
     result = searcher.search(QUERY, mode="hyperboloid", limit=100, refinement=refined(text))
     assert [hit.product.product_id for hit in result.hits] == [f"p{i}" for i in exact.rows]
@@ -89,7 +89,7 @@ def test_the_filtered_order_is_that_of_an_exact_scan_of_what_passes(searcher, te
 
 @pytest.mark.parametrize("text", FILTERS)
 def test_the_total_counts_what_is_contained_and_passes(searcher, text):
-    region = searcher.channels.region(_plain(QUERY))
+    region = searcher.channels.place(_plain(QUERY)).region
     inside = region.contains(searcher.snapshot.points)
     result = searcher.search(QUERY, limit=5, refinement=refined(text))
     assert result.total.relation == "eq"
@@ -98,7 +98,7 @@ def test_the_total_counts_what_is_contained_and_passes(searcher, text):
 
 def matching(searcher, mode, keep=lambda _row: True):
     """Rows of the products that match the query, from the definitions."""
-    inside = searcher.channels.region(_plain(QUERY)).contains(searcher.snapshot.points)
+    inside = searcher.channels.place(_plain(QUERY)).region.contains(searcher.snapshot.points)
     holding = np.array([set(words(QUERY)) <= set(words(title)) for title in TITLES])
     matched = {"hyperboloid": inside, "lexical": holding, "hybrid": inside | holding}[mode]
     return [i for i, row in enumerate(ROWS) if matched[i] and keep(row)]

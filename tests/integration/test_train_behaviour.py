@@ -7,6 +7,8 @@ import pytest
 from fakes import write_bundle
 from typer.testing import CliRunner
 
+from index.root import SNAPSHOTS, current
+from index.snapshot import BEHAVIOUR, BUNDLE, read_manifest
 from model.behaviour import bundle
 from model.behaviour.clicks import Limits, query_key
 from model.behaviour.features import query_features
@@ -168,3 +170,62 @@ def test_a_test_query_is_left_alone_however_it_is_written(tmp_path):
     assert query_key(written) not in learnt
     assert lesson.untouched == 4
     assert lesson.until is None
+
+
+def reindex(shop, out, *more):
+    said = ["reindex", "--model", str(shop / "text"), "--catalog", str(shop / "catalog.csv"), "--out", str(out), *more]
+    return RUNNER.invoke(app, said)
+
+
+def test_what_was_learnt_is_indexed_and_answers(shop, tmp_path):
+    run(shop, tmp_path / "behaviour")
+    result = reindex(shop, tmp_path / "index", "--behaviour", str(tmp_path / "behaviour"))
+    assert result.exit_code == 0, result.output
+    assert "knows 200 of them" in " ".join(result.output.split())
+    learnt = bundle.load_manifest(tmp_path / "behaviour")
+    assert read_manifest(current(tmp_path / "index")).behaviour == learnt.version
+    query = (tmp_path / "behaviour" / bundle.QUERIES).read_text(encoding="utf-8").splitlines()[0]
+    found = RUNNER.invoke(app, ["search", query, "--index", str(tmp_path / "index"), "--mode", "behaviour", "--json"])
+    assert json.loads(found.stdout)["hits"]
+
+
+def test_one_command_learns_from_clicks_and_indexes(shop, tmp_path):
+    clicks = ("--interactions", str(shop / "interactions.csv"), "--minutes", "0.05")
+    result = reindex(shop, tmp_path / "index", *clicks, "--json")
+    assert result.exit_code == 0, result.output
+    first = read_manifest(current(tmp_path / "index"))
+    assert first.behaviour == json.loads(result.stdout)["behaviour"]
+    result = reindex(shop, tmp_path / "index", *clicks, "--all-queries")
+    assert result.exit_code == 0, result.output
+    known = [
+        bundle.load_manifest(tmp_path / "index" / SNAPSHOTS / name / BEHAVIOUR / BUNDLE).queries
+        for name in (first.id, read_manifest(current(tmp_path / "index")).id)
+    ]
+    assert known[0] < known[1]
+    left = {path.name for path in (tmp_path / "index").iterdir()}
+    assert not [name for name in left if name.startswith(".behaviour")]
+
+
+def test_clicks_that_teach_nothing_leave_the_index_as_it_was(shop, tmp_path):
+    few = tmp_path / "few.csv"
+    lines = (shop / "interactions.csv").read_text(encoding="utf-8").splitlines()
+    few.write_text("\n".join(lines[:30]) + "\n", encoding="utf-8")
+    assert reindex(shop, tmp_path / "index").exit_code == 0
+    before = current(tmp_path / "index")
+    result = reindex(shop, tmp_path / "index", "--interactions", str(few))
+    assert isinstance(result.exception, CatalogError)
+    assert current(tmp_path / "index") == before
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--behaviour", "b", "--interactions", "i.csv"), "give either"),
+        (("--all-queries",), "--all-queries means nothing without --interactions"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(shop, tmp_path, more, said):
+    result = reindex(shop, tmp_path / "index", *more)
+    assert isinstance(result.exception, CommandError)
+    assert said in str(result.exception)
+    assert not (tmp_path / "index").exists()

@@ -51,7 +51,13 @@ def written(clicks, trained, tmp_path):
 
     def write(share=0.0, where="behaviour"):
         graphs, features, done = trained
-        lesson = SimpleNamespace(product_ids=[f"p {i}" for i in range(PRODUCTS)], train=clicks, until=None)
+        lesson = SimpleNamespace(
+            product_ids=[f"p {i}" for i in range(PRODUCTS)],
+            train=clicks,
+            until=None,
+            dev_query=np.array([2, 8, 2]),
+            dev_product=np.array([4, 29, 1]),
+        )
         said = {"text": "anthem-1", "catalog": "sha256:1", "interactions": "sha256:2", "training": {"seed": 1}}
         mapping = Mapping(share=share, neighbours=3, sharpness=2.0)
         export(done, graphs, features, lesson, tmp_path / where, mapping=mapping, **said)
@@ -72,6 +78,18 @@ def test_what_was_learnt_is_what_is_read(written, trained):
     np.testing.assert_allclose(vectors[[0, 2]], done.embeddings.queries[[3, 0]])
     with torch.no_grad():
         np.testing.assert_allclose(vectors[1], done.network.query(features[0][8]), rtol=1e-5, atol=1e-6)
+
+
+def test_a_product_that_no_click_knows_is_told_by_its_text(written, trained):
+    _, features, done = trained
+    found = BehaviourVectors(written()).encode_products(features[1].numpy()[[7, 29]])
+    with torch.no_grad():
+        np.testing.assert_allclose(found, done.network.product(features[1][[7, 29]]), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(found[1], done.embeddings.products[29], rtol=1e-5, atol=1e-6)
+
+
+def test_later_clicks_are_kept_by_query(written):
+    assert BehaviourVectors(written()).later_clicks() == {"query 2": ["p 4", "p 1"], "query 8": ["p 29"]}
 
 
 def test_an_unknown_query_may_be_told_by_known_ones_like_it(written, trained):
@@ -132,12 +150,12 @@ def test_a_bundle_is_refused_where_there_is_none_or_another(written, tmp_path):
     ):
         bundle.load_manifest(tmp_path)
     path = written() / bundle.MANIFEST
-    path.write_text(path.read_text(encoding="utf-8").replace('"format": 1', '"format": 9'), encoding="utf-8")
-    with pytest.raises(BehaviourBundleError, match="behaviour bundle format 9, and this release reads format 1"):
+    path.write_text(path.read_text(encoding="utf-8").replace('"format": 2', '"format": 9'), encoding="utf-8")
+    with pytest.raises(BehaviourBundleError, match="behaviour bundle format 9, and this release reads format 2"):
         bundle.load_manifest(path.parent)
 
 
-@pytest.mark.parametrize("name", [bundle.PRODUCTS, bundle.QUERIES, bundle.PROJECTION, bundle.COMPANIONS])
+@pytest.mark.parametrize("name", [bundle.PRODUCTS, bundle.QUERIES, bundle.QUERY_PROJECTION, bundle.COMPANIONS])
 def test_a_changed_or_missing_file_is_found(written, name):
     directory = written()
     content = (directory / name).read_bytes()
@@ -159,8 +177,8 @@ def test_the_version_tells_what_is_inside(written):
 def test_files_that_do_not_agree_with_the_manifest_are_refused(written):
     directory = written()
     manifest = bundle.load_manifest(directory)
-    with pytest.raises(BehaviourBundleError, match="has 30 lines, and the manifest says 31"):
-        BehaviourVectors(directory, manifest=manifest.model_copy(update={"products": 31}))
+    with pytest.raises(BehaviourBundleError, match="has 8 lines, and the manifest says 31"):
+        BehaviourVectors(directory, manifest=manifest.model_copy(update={"queries": 31}))
     with pytest.raises(BehaviourBundleError, match=r"has the shape \(30, 5\), not \(30, 4\)"):
         BehaviourVectors(directory, manifest=manifest.model_copy(update={"dim": 4}))
 

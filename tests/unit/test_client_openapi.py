@@ -28,6 +28,8 @@ RENAMED = {
     "TitleTermBody": models.TitleTerm,
     "IntersectionBody": models.Intersection,
     "AxisBody": models.Axis,
+    "ClicksBody": models.Clicks,
+    "CompanionBody": models.Companion,
     "SnapshotBody": models.Snapshot,
 }
 NAMES = {model.__name__: name for name, model in RENAMED.items()}

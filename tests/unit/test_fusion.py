@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import builtins
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from index.behaviour import BehaviourScores
 from index.fusion import FEWEST_QUERIES, Fusion, Judged, _likelihood, learn, union
 
 DISTANCES = st.lists(st.floats(0, 5, width=32), min_size=1, max_size=12)
@@ -83,6 +85,52 @@ def test_more_candidates_leave_a_weighted_order_as_it_was():
     distances, lexical = arrays(chance.random(50), 20 * chance.random(50))
     fusion = Fusion(method="weighted", distance_weight=11.0, lexical_weight=0.6)
     np.testing.assert_array_equal(fusion.fuse(distances, lexical)[:20], fusion.fuse(distances[:20], lexical[:20]))
+
+
+def test_what_clicks_tell_is_weighed_by_whether_shoppers_asked_it():
+    distances, lexical, clicks = arrays([0.5, 1.0], [0.0, 4.0], [2.0, -1.0])
+    fusion = Fusion(method="weighted", distance_weight=10.0, behaviour_weight=3.0, unasked_weight=0.5)
+    assert fusion.fuse(distances, lexical, BehaviourScores(clicks, known=True)).tolist() == [1.0, -13.0]
+    assert fusion.fuse(distances, lexical, BehaviourScores(clicks, known=False)).tolist() == [-4.0, -10.5]
+    assert fusion.fuse(distances, lexical).tolist() == [-5.0, -10.0]
+
+
+def test_the_ranks_of_clicks_count_only_where_shoppers_asked_it():
+    distances, lexical, clicks = arrays([0.9, 0.3], [2.0, 7.0], [5.0, 4.0])
+    expected = [1 / 62 + 1 / 62, 1 / 61 + 1 / 61]
+    fused = Fusion().fuse(distances, lexical, BehaviourScores(clicks, known=False))
+    np.testing.assert_allclose(fused, expected, rtol=1e-6)
+    fused = Fusion().fuse(distances, lexical, BehaviourScores(clicks, known=True))
+    np.testing.assert_allclose(fused, [expected[0] + 1 / 61, expected[1] + 1 / 62], rtol=1e-6)
+
+
+def clicked(examples, *, tells, known):
+    """The same queries, and what clicks say of their candidates."""
+    chance = np.random.default_rng(8)
+    return [
+        replace(
+            query,
+            behaviour=BehaviourScores(
+                (chance.normal(size=len(query.rows)) + tells * (np.arange(len(query.rows)) < 2)).astype(np.float32),
+                known,
+            ),
+        )
+        for query in examples
+    ]
+
+
+def test_clicks_weigh_where_they_tell():
+    examples = queries(distance_tells=1.0, lexical_tells=1.0)
+    both = [*clicked(examples[:30], tells=2.0, known=True), *clicked(examples[30:], tells=-1.0, known=False)]
+    fusion = learn(both)
+    assert fusion.behaviour_weight > 0 == fusion.unasked_weight
+    assert set(fusion.metrics) == {"hybrid", "hyperboloid", "lexical", "text", "behaviour"}
+    name = "RR(rel=4)@100"
+    assert fusion.metrics["hybrid"][name] > fusion.metrics["text"][name] > fusion.metrics["lexical"][name]
+    silent = learn(clicked(examples, tells=-1.0, known=True))
+    text = learn(examples)
+    assert silent.weights == pytest.approx((*text.weights[:2], 0, 0), rel=1e-6)
+    assert silent.metrics["text"] == text.metrics["hybrid"]
 
 
 def test_a_union_holds_every_row_once():
@@ -176,7 +224,7 @@ def test_without_ir_measures_weights_are_learnt_all_the_same(monkeypatch):
 
 
 def test_a_fusion_that_weighs_nothing_is_refused():
-    with pytest.raises(ValidationError, match=r"both weights .* are 0"):
+    with pytest.raises(ValidationError, match=r"all weights .* are 0"):
         Fusion(method="weighted")
     with pytest.raises(ValidationError, match="distance_weight"):
         Fusion(method="weighted", distance_weight=-1.0, lexical_weight=1.0)

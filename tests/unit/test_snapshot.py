@@ -21,6 +21,7 @@ from index.lexical import LEXICAL, LexicalIndex, LexicalWriter
 from index.points import PointsWriter, load_points
 from index.shapes import Shape
 from index.snapshot import CandidateSettings, Contents, JournalMark, RejectSummary, Snapshot, SnapshotError
+from model import bundle
 from model.catalog import Product
 
 TITLES = shop_titles(60)
@@ -65,7 +66,7 @@ def fill(draft, bundle_dir, *, as_of=0.0, mark=None):
     terms = LexicalWriter()
     terms.append(TITLES)
     terms.save(draft / LEXICAL)
-    index_root.adopt_encoder(bundle_dir, draft)
+    index_root.adopt(bundle_dir, bundle.FILES, draft / snapshot.ENCODER)
     manifest = json.loads((bundle_dir / "manifest.json").read_text())
     return Contents(
         model=manifest["version"],

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from model.behaviour.bundle import Manifest, Mapping
     from model.behaviour.graphs import Graphs
@@ -50,19 +50,22 @@ def export(
     if trained.network.config.curvature != 0:
         raise ValueError(f"a bundle holds plain vectors, not those of curvature −{trained.network.config.curvature:g}")
     with appearing(out) as directory:
-        known = graphs.known_queries()
+        known, later = graphs.known_queries(), np.unique(lesson.dev_query)
         _write_lines(directory / bundle.PRODUCT_IDS, lesson.product_ids)
-        _write_lines(directory / bundle.QUERIES, [lesson.train.queries[query] for query in known.tolist()])
+        for name, queries in ((bundle.QUERIES, known), (bundle.LATER_QUERIES, later)):
+            _write_lines(directory / name, [lesson.train.queries[query] for query in queries.tolist()])
         place = np.full(graphs.queries, -1, dtype=np.int32)
         place[known] = np.arange(len(known), dtype=np.int32)
-        linear = trained.network.query
+        pairs = (np.searchsorted(later, lesson.dev_query), lesson.dev_product)
         arrays = {
             bundle.PRODUCTS: trained.embeddings.products.numpy(),
             bundle.QUERY_VECTORS: trained.embeddings.queries.numpy()[known],
-            bundle.PROJECTION: np.vstack([linear.weight.detach().numpy().T, linear.bias.detach().numpy()]),
+            bundle.QUERY_PROJECTION: _projection(trained.network.query),
+            bundle.PRODUCT_PROJECTION: _projection(trained.network.product),
             bundle.LEANINGS: trained.embeddings.product_weight.numpy(),
             bundle.COMPANIONS: companions(graphs),
             bundle.ASKINGS: np.where((asked := askings(graphs)) >= 0, place[asked], -1),
+            bundle.LATER: np.stack(pairs, axis=1).astype(np.int32),
         }
         if mapping.share > 0:
             arrays[bundle.QUERY_FEATURES] = features[0].numpy()[known]
@@ -121,6 +124,12 @@ def _most(found: NDArray[np.int32], rows: NDArray[Any], values: NDArray[Any], co
     place = np.arange(len(rows)) - np.searchsorted(rows, rows)
     kept = place < found.shape[1]
     found[rows[kept], place[kept]] = values[kept]
+
+
+def _projection(linear: nn.Linear) -> NDArray[np.float32]:
+    """Weights and, below them, the constant (F + 1, d)."""
+    matrix: NDArray[np.float32] = np.vstack([linear.weight.detach().numpy().T, linear.bias.detach().numpy()])
+    return matrix
 
 
 def _write_lines(path: Path, lines: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Literal, Required
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import TypedDict  # the standard library's is not for pydantic before Python 3.12
 
-Mode = Literal["hybrid", "hyperboloid", "lexical"]
+Mode = Literal["hybrid", "hyperboloid", "lexical", "behaviour"]
 Syntax = Literal["plain", "operators"]
 Query = str | dict[str, Any]
 """A text, or an expression such as ``{"and": ["fire tv stick", {"not": "refurbished"}]}``."""
@@ -205,6 +205,23 @@ class Axis(_Answer):
     share: float
 
 
+class Companion(_Answer):
+    """A product that shares sessions with the one explained."""
+
+    product_id: str
+    title: str
+
+
+class Clicks(_Answer):
+    """What shoppers' clicks say of the product under the query."""
+
+    asked: bool
+    score: float
+    sessions: float
+    queries: list[str]
+    companions: list[Companion]
+
+
 class ExplainResponse(_Answer):
     """Why a product lies where it does to a query."""
 
@@ -220,6 +237,7 @@ class ExplainResponse(_Answer):
     title_terms: list[TitleTerm]
     grid: list[list[float]]
     axes: list[Axis]
+    clicks: Clicks | None
     took_ms: float
     snapshot: str
     model: str
