@@ -172,7 +172,7 @@ def knn_scores(baskets: Baskets, asked: list[tuple[NDArray[np.int64], int]]) -> 
 def _task(baskets: Baskets, train: Clicks) -> Task:
     empty = np.empty(0, dtype=np.int64)
     nothing = Later(empty, empty, empty, empty.astype(np.bool_))
-    return Task("retail", baskets.product_ids, baskets.texts, train, nothing, nothing)
+    return Task("retail", baskets.product_ids, baskets.texts, train, train, nothing, nothing)
 
 
 def main(arguments: list[str] | None = None) -> None:

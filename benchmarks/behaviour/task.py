@@ -46,12 +46,13 @@ class Later:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Train clicks, and the pairs of dev and test."""
+    """Train clicks, those of train and dev together, and the pairs of dev and test."""
 
     name: str
     product_ids: Sequence[str]
     texts: Sequence[str]
     train: Clicks
+    before_test: Clicks
     dev: Later
     test: Later
 
@@ -68,6 +69,7 @@ class Task:
             product_ids,
             texts,
             train,
+            before_test=clicks.where(slice(ends[1])),
             dev=_later(dev, keys(train, len(product_ids)), len(product_ids)),
             test=_later(test, before, len(product_ids)),
         )

@@ -28,13 +28,12 @@ def encoder_of(task: Task, work: Path, *, minutes: float, clicks: bool, threads:
     if out.exists():
         return out
     folder.mkdir(parents=True, exist_ok=True)
-    catalog, interactions = folder / "catalogue.csv", folder / "clicks.csv"
-    _write(catalog, ("product_id", "title"), zip(task.product_ids, task.texts, strict=True))
+    interactions = folder / "clicks.csv"
     pairs = np.unique(np.stack([task.train.query, task.train.product]), axis=1).T.tolist()
     rows = ((task.train.queries[query], task.product_ids[product], "click") for query, product in pairs)
     _write(interactions, ("query", "product_id", "event"), rows)
     train(
-        catalog=catalog,
+        catalog=write_catalog(task, folder),
         interactions=interactions if clicks else None,
         out=out,
         minutes=minutes,
@@ -43,6 +42,13 @@ def encoder_of(task: Task, work: Path, *, minutes: float, clicks: bool, threads:
     )
     load_manifest(out)
     return out
+
+
+def write_catalog(task: Task, folder: Path) -> Path:
+    """The products of ``task`` as a catalogue in ``folder``."""
+    path = folder / "catalogue.csv"
+    _write(path, ("product_id", "title"), zip(task.product_ids, task.texts, strict=True))
+    return path
 
 
 def _write(path: Path, head: tuple[str, ...], rows: object) -> None:

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from benchmarks.behaviour import __main__ as command
-from benchmarks.behaviour import baskets, cells, report
+from benchmarks.behaviour import baskets, cells, report, searches
 from benchmarks.behaviour.baselines import ItemKnn, Popularity, TextAlone, Together, train_light_gcn
 from benchmarks.behaviour.cells import NETWORKS, Cell, every_cell, spearman
 from benchmarks.behaviour.data import ShopOf
 from benchmarks.behaviour.score import evaluate
-from benchmarks.behaviour.task import Task
+from benchmarks.behaviour.task import SEGMENTS, Task
 from model.behaviour.clicks import Clicks
 from model.behaviour.graphs import build
 from model.hyperboloid import Hyperboloids, containment
@@ -165,3 +165,24 @@ def test_hits_share_what_ties_decide():
     assert baskets.hits(scores, [(np.array([0, 1]), 5)])[0] == pytest.approx(20 / 48)
     scores[0, 5] = 1
     assert baskets.hits(scores, [(np.array([0, 1]), 5)])[0] == 1.0
+
+
+@pytest.mark.slow
+def test_searches_are_compared_with_the_channel_and_without(tmp_path, monkeypatch):
+    monkeypatch.setattr(searches, "_SHOPS", {"shop150": ShopOf(150, 1200)})
+    out = tmp_path / "searches.json"
+    said = ["--work", str(tmp_path / "work"), "--out", str(out), "--shops", "shop150", "--seeds", "0"]
+    searches.main([*said, "--text-minutes", "0.05", "--minutes", "0.05"])
+    (found,) = json.loads(out.read_bytes())["shop150"]
+    assert found["products"] == 150
+    for part in ("clicks", "new"):
+        every = found[part]["all"]
+        assert every["between"][0] <= every["gain"] <= every["between"][1]
+        difference = every["with"]["RR@100"] - every["without"]["RR@100"]
+        assert every["gain"] == pytest.approx(difference, abs=2e-4)
+        assert (
+            sum(found[part][f"product {name}"]["pairs"] for name in SEGMENTS if f"product {name}" in found[part])
+            == (every["pairs"])
+        )
+    assert found["fusion"]["without"]["behaviour_weight"] == 0
+    assert found["milliseconds"].keys() == {"with", "without", "added"}
