@@ -28,7 +28,7 @@ _EXPECTED = (
     ("model.bundle", "BundleError"),
     ("model.runtime", "EmptyTextError"),
     ("model.export", "ParityError"),
-    ("model.training.trainer", "ResumeError"),
+    ("model.training.checkpoint", "ResumeError"),
     ("index.device", "DeviceError"),
     ("index.documents", "UnknownProductError"),
     ("index.expression", "ExpressionError"),

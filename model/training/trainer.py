@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -32,10 +32,6 @@ CHECKPOINT_SECONDS = 30.0
 _WARM_UP = 0.02
 _FLAT_UNTIL = 0.3
 _LAST_RATE = 0.02
-
-
-class ResumeError(ValueError):
-    """A checkpoint of another run than the one asked for."""
 
 
 class Recipe(BaseModel):
@@ -158,7 +154,7 @@ class Trainer:
         groups = objective.parameter_groups()
         rates = [group["lr"] for group in groups]
         optimizer = torch.optim.Adam(groups, betas=(0.9, 0.98), fused=True)
-        _restore(optimizer, self._moments)
+        checkpoint.restore(optimizer, self._moments)
         smooth = math.nan
         while True:
             now = time.monotonic()
@@ -200,11 +196,12 @@ class Trainer:
     def _save(self, optimizer: torch.optim.Optimizer | None) -> None:
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         tensors |= {f"best.{name}": tensor for name, tensor in self._best.items()}
-        for index, moments in (optimizer.state_dict()["state"] if optimizer else {}).items():
-            tensors |= {f"adam.{index}.{name}": tensor for name, tensor in moments.items()}
+        tensors |= checkpoint.moments(optimizer) if optimizer else {}
         state = {name: getattr(self._state, name) for name in _State.__slots__}
-        identity = {"recipe": self.recipe.model_dump(), "data": self._data}
-        checkpoint.save(self._directory, tensors, state | identity)
+        checkpoint.save(self._directory, tensors, state | self._identity())
+
+    def _identity(self) -> dict[str, dict[str, Any]]:
+        return {"recipe": self.recipe.model_dump(), "data": self._data}
 
     def _resume(self) -> int | None:
         """Take up the checkpoint of this very run, if there is one; returns its step."""
@@ -212,38 +209,16 @@ class Trainer:
         if loaded is None:
             return None
         tensors, state = loaded
-        asked = {**self._data, **self.recipe.model_dump()}
-        found = {**state["data"], **state["recipe"]}
-        differing = [
-            f"{key} {found.get(key)!r}, not {value!r}" for key, value in asked.items() if found.get(key) != value
-        ]
-        if differing:
-            raise ResumeError(
-                f"the checkpoint in {self._directory} is of another run: its {'; its '.join(differing)}. "
-                "Ask for the same again to resume it, or start afresh"
-            )
-        self.model.load_state_dict(_under("model.", tensors))
-        self._best = _under("best.", tensors)
-        self._moments = _under("adam.", tensors)
+        checkpoint.check(self._identity(), state, directory=self._directory)
+        self.model.load_state_dict(checkpoint.under("model.", tensors))
+        self._best = checkpoint.under("best.", tensors)
+        self._moments = checkpoint.under("adam.", tensors)
         self._state = _State(**{name: state[name] for name in _State.__slots__})
         return self._state.step
 
 
 def _copy(model: Anthem) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def _restore(optimizer: torch.optim.Optimizer, moments: dict[str, Tensor]) -> None:
-    """Give an optimiser the moments that a checkpoint holds as ``<parameter>.<name>``."""
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in moments.items():
-        index, _, name = key.partition(".")
-        state.setdefault(int(index), {})[name] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def _schedule(fraction: float) -> float:

@@ -24,10 +24,11 @@ from model.sample import files
 from model.sample.shop import Shop
 from model.text import words
 from model.training import checkpoint, trainer
+from model.training.checkpoint import ResumeError
 from model.training.dev import DevSet
 from model.training.examples import Examples, read_examples
 from model.training.pseudo import misspell
-from model.training.trainer import DEV_METRIC, Recipe, ResumeError, Trainer
+from model.training.trainer import DEV_METRIC, Recipe, Trainer
 from service.commands import CommandError
 from service.commands.train import train
 
