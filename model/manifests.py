@@ -1,13 +1,15 @@
-"""Reading manifests: what kind of artefact a directory is, and whether this release can read it."""
+"""Manifests: what kind of artefact a directory is, whether this release can read it, and whether it is whole."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 _Manifest = TypeVar("_Manifest", bound=BaseModel)
@@ -30,3 +32,32 @@ def read(path: Path, kind: type[_Manifest], *, artefact: str, release_format: in
                 "makes a new one"
             ) from error
         raise ValueError(f"{path} is not a manifest of {artefact} format {release_format}: {error}") from error
+
+
+def checksums(directory: Path, names: Iterable[str]) -> dict[str, str]:
+    """SHA-256 of the files ``names`` in ``directory``, by name."""
+    return {name: _sha256(directory / name) for name in names}
+
+
+def check_files(directory: Path, names: Iterable[str], files: Mapping[str, str], *, artefact: str) -> None:
+    """See that the files ``names`` of an artefact are those whose checksums its manifest has.
+
+    ``artefact`` is its kind and version, for the message.
+
+    Raises:
+        ValueError: one is missing or changed.
+    """
+    for name in names:
+        if not (directory / name).is_file():
+            raise ValueError(f"{artefact} in {directory} lacks {name}")
+        found = _sha256(directory / name)
+        if found != files.get(name):
+            raise ValueError(
+                f"{directory / name} does not belong to {artefact}: its SHA-256 is {found[:12]}…, "
+                f"the manifest says {files.get(name, 'nothing')[:12]}…"
+            )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
