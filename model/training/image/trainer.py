@@ -187,11 +187,15 @@ class Trainer:
     def _loss(self, number: int) -> Tensor:
         """The loss of batch ``number``, which is a function of the seed and the number alone."""
         self.criterion.advance(number)
-        rows = torch.from_numpy(batch_rows(len(self._labels), self.recipe.batch, number, seed=self.recipe.seed))
+        rows = torch.from_numpy(self.rows(number))
         generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + number)
         pixels = self._pixels[rows].permute(0, 3, 1, 2).float() / 255.0
         changed = augmented(pixels, generator).contiguous(memory_format=torch.channels_last)
         return self.criterion(self.network.encode(changed), self._labels[rows])
+
+    def rows(self, number: int) -> NDArray[np.int64]:
+        """The rows of batch ``number``."""
+        return batch_rows(len(self._labels), self.recipe.batch, number, seed=self.recipe.seed)
 
     def _optimizer(self) -> torch.optim.Optimizer:
         recipe = self.recipe
