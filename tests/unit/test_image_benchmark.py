@@ -13,8 +13,11 @@ from PIL import Image
 from benchmarks.image.__main__ import main
 from benchmarks.image.cells import every_cell
 from benchmarks.image.data import Photographs, Task
+from benchmarks.image.plates import contact_sheet, projection
 from benchmarks.image.report import collect
 from benchmarks.image.systems import HIERARCHICAL
+from model.image.measure import nearest
+from model.image.surface import Surface
 
 TYPES = [
     ("Wear", "Top", "Shirts"),
@@ -119,3 +122,24 @@ def test_cells_are_run_once_and_write_what_they_found(folder, tmp_path, capsys):
     assert {row["system"] for row in summary["systems"]} == {"pixels-pca", "softmax", "proxy-nca-learnt"}
     main([*asked, "--cells", "pixels-*"])
     assert "skipped" in capsys.readouterr().err
+
+
+def test_a_contact_sheet_tells_right_near_and_wrong_by_colour_and_a_tree_is_drawn(folder):
+    photographs = Photographs.read(folder / "fashion" / "products.parquet")
+    seen = Task(photographs, "test").train
+    surface = Surface(dim=3)
+    rng = np.random.default_rng(0)
+    points = surface.place(rng.standard_normal((len(seen), 3)).astype(np.float32))
+    sheet = np.asarray(contact_sheet(seen, points, [0, 5], surface))
+    assert sheet.shape == (2 * 88, 11 * 68, 3)
+    for line, query in enumerate((0, 5)):
+        for place, row in enumerate(nearest(points, surface, 10)[query].tolist(), start=1):
+            rim = tuple(sheet[line * 88, place * 68].tolist())
+            levels = seen.tree.nodes[0][seen.labels]
+            if seen.labels[row] == seen.labels[query]:
+                assert rim == (46, 140, 70)
+            else:
+                assert rim == ((222, 170, 40) if levels[row] == levels[query] else (200, 50, 44))
+    proxies = surface.place(rng.standard_normal((seen.tree.classes, 3)))
+    labels = [text.get_text() for text in projection(seen.tree, proxies, surface).axes[0].texts]
+    assert sorted(labels) == sorted(name.rpartition(" > ")[2] for name in seen.tree.names[0])
