@@ -13,6 +13,8 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from pydantic import BaseModel
+
     from model.bundle import Manifest
     from model.catalog import Rejects
     from model.training.examples import Examples
@@ -28,15 +30,36 @@ def train(
         Path | None,
         typer.Option(help="Judged or clicked pairs: query, product_id and relevance (1 to 3) or event."),
     ] = None,
+    channel: Annotated[
+        Literal["text", "image"], typer.Option(help="What to train: the text encoders, or the image channel.")
+    ] = "text",
+    image_root: Annotated[
+        Path | None, typer.Option(help="Folder below which the catalogue's images are (image).", file_okay=False)
+    ] = None,
+    tree: Annotated[
+        Literal["flat", "given", "learnt"],
+        typer.Option(help="Proxies of categories alone, of their levels, or of groups found among them (image)."),
+    ] = "given",
+    backbone: Annotated[
+        str | None, typer.Option(help="torchvision's architecture to start from instead of a small one (image).")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="Its weights, a .safetensors file (image).")] = None,
     minutes: Annotated[float, typer.Option(min=0.05, help="Time to train for.")] = 10.0,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Train this many steps instead: repeatable on one machine.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
-    dim: Annotated[int, typer.Option(min=4, max=1024, help="Dimensions of the space.")] = 256,
+    dim: Annotated[
+        int | None, typer.Option(min=4, max=1024, help="Dimensions of the space.", show_default="256; image: 128")
+    ] = None,
     curvature: Annotated[
-        float, typer.Option(min=0.0, help="c of the curvature −c; 0 trains the Euclidean twin.")
-    ] = 1.0,
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="c of the curvature −c; 0 trains the Euclidean twin, of images on the sphere.",
+            show_default="1; image: 0",
+        ),
+    ] = None,
     terms: Annotated[
         Literal["word", "trigram"],
         typer.Option(help="What queries are made of: words composed of trigrams, or trigrams alone."),
@@ -63,6 +86,7 @@ def train(
     Examples:
       saddle train --catalog shop.csv --out var/model
       saddle train --catalog shop.csv --interactions clicks.csv --out var/model --minutes 30
+      saddle train --channel image --catalog shop.csv --image-root photos --out var/image
     """
     from service.commands import CommandError
 
@@ -81,10 +105,41 @@ def train(
 
     if threads is not None:
         torch.set_num_threads(threads)
-    recipe = Recipe(minutes=minutes, steps=steps, seed=seed, dim=dim, curvature=curvature, terms=terms)
+    recipe = Recipe(
+        minutes=minutes,
+        steps=steps,
+        seed=seed,
+        dim=256 if dim is None else dim,
+        curvature=1.0 if curvature is None else curvature,
+        terms=terms,
+    )
     state = checkpoint or out.with_name(f"{out.name}.checkpoint")
     if fresh:
         shutil.rmtree(state, ignore_errors=True)
+    if channel == "image":
+        from service.commands.train_image import Asked, train_image
+
+        if image_root is None or (backbone is None) != (weights is None):
+            raise CommandError("the image channel needs --image-root, and a --backbone with its --weights or neither")
+        bundled, told = train_image(
+            Asked(
+                catalog=catalog,
+                image_root=image_root,
+                out=out,
+                minutes=minutes,
+                steps=steps,
+                seed=seed,
+                dim=128 if dim is None else dim,
+                curvature=0.0 if curvature is None else curvature,
+                tree=tree,
+                backbone=(backbone, weights) if backbone is not None and weights is not None else None,
+                checkpoint=state,
+                max_reject_share=max_reject_share,
+            )
+        )
+        shutil.rmtree(state, ignore_errors=True)
+        _print(bundled, told, as_json=as_json)
+        return
     examples, rejects = read_examples(catalog, interactions, max_reject_share=max_reject_share)
     source = fingerprint(catalog)
     data = {"catalog": source, "interactions": fingerprint(interactions) if interactions else "none"}
@@ -110,10 +165,7 @@ def train(
         samples=examples.texts[:_PARITY_SAMPLES],
     )
     shutil.rmtree(state)
-    if as_json:
-        typer.echo(manifest.model_dump_json(indent=2))
-    else:
-        _print_report(trained, manifest, out)
+    _print(manifest, _report(trained, manifest, out), as_json=as_json)
 
 
 @contextmanager
@@ -158,18 +210,24 @@ def _say_start(examples: Examples, rejects: dict[str, Rejects], state: Path, res
         typer.echo(f"Resuming at step {resumed_at:,} from {state}", err=True)
 
 
-def _print_report(trained: Trained, manifest: Manifest, out: Path) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table.grid(padding=(0, 2))
-    rows = {
+def _report(trained: Trained, manifest: Manifest, out: Path) -> dict[str, str]:
+    return {
         "model": manifest.version,
         "bundle": str(out),
         "trained": f"{trained.steps:,} steps in {trained.seconds:.0f} s",
         "γ": f"{manifest.geometry.gamma:.3f}",
         **{f"dev {name}": f"{value:.3f}" for name, value in trained.metrics.items()},
     }
-    for name, value in rows.items():
+
+
+def _print(manifest: BaseModel, told: dict[str, str], *, as_json: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    if as_json:
+        typer.echo(manifest.model_dump_json(indent=2))
+        return
+    table = Table.grid(padding=(0, 2))
+    for name, value in told.items():
         table.add_row(name, value)
     Console(markup=False).print(table)
