@@ -63,7 +63,7 @@ class Manifest(BaseModel):
 
 def seal(directory: Path, *, geometry: Geometry, created: str, catalog: str, training: dict[str, object]) -> Manifest:
     """Write the manifest of a directory whose payload is complete, and return it."""
-    files = {name: _sha256(directory / name) for name in _PAYLOAD}
+    files = manifests.checksums(directory, _PAYLOAD)
     identity = hashlib.sha256((geometry.model_dump_json() + "".join(files.values())).encode()).hexdigest()
     manifest = Manifest(
         version=f"anthem-{identity[:12]}",
@@ -88,20 +88,7 @@ def load_manifest(directory: Path) -> Manifest:
         raise BundleError(f"{directory} is not an encoder bundle: it has no {MANIFEST}; `saddle train` makes one")
     try:
         manifest = manifests.read(path, Manifest, artefact="bundle", release_format=FORMAT, remedy="`saddle train`")
+        manifests.check_files(directory, _PAYLOAD, manifest.files, artefact=f"bundle {manifest.version}")
     except ValueError as error:
         raise BundleError(str(error)) from error
-    for name in _PAYLOAD:
-        if not (directory / name).is_file():
-            raise BundleError(f"bundle {manifest.version} in {directory} lacks {name}")
-        found = _sha256(directory / name)
-        if found != manifest.files.get(name):
-            raise BundleError(
-                f"{directory / name} does not belong to bundle {manifest.version}: its SHA-256 is {found[:12]}…, "
-                f"the manifest says {manifest.files.get(name, 'nothing')[:12]}…"
-            )
     return manifest
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -98,10 +98,10 @@ def export(
     with appearing(out) as directory:
         model.eval()
         (directory / bundle.TOKENIZER).write_text(tokenizer.vocabulary.model_dump_json(), encoding="utf-8")
-        _export(_QueryGraph(model), directory / bundle.QUERY_ENCODER, _text(2, 3), ["centre", "limit"])
-        _export(_ProductGraph(model), directory / bundle.PRODUCT_ENCODER, _text(2, 3), ["point"])
+        write_graph(_QueryGraph(model), directory / bundle.QUERY_ENCODER, _text(2, 3), ["centre", "limit"])
+        write_graph(_ProductGraph(model), directory / bundle.PRODUCT_ENCODER, _text(2, 3), ["point"])
         pair = _text(1, 3, prefix="query_") | _text(1, 6, prefix="title_")
-        _export(_ExplainGraph(model), directory / bundle.EXPLAINER, pair, EXPLANATION)
+        write_graph(_ExplainGraph(model), directory / bundle.EXPLAINER, pair, EXPLANATION)
         geometry = bundle.Geometry(
             dim=model.config.dim, curvature=model.config.curvature, gamma=float(model.gamma.detach())
         )
@@ -132,9 +132,9 @@ def check_parity(model: Anthem, directory: Path, texts: Sequence[str]) -> float:
         (centres, limits), points = model.encode_queries(*queries), model.encode_products(*titles)
         (sure_centres, sure_limits), sure_points = precise.encode_queries(*queries), precise.encode_products(*titles)
     worst = max(
-        _difference("centres", centres, sure_centres, regions.centres),
-        _difference("limits", limits, sure_limits, regions.limits),
-        _difference("points", points, sure_points, encoder.encode_products(texts)),
+        difference("centres", centres, sure_centres, regions.centres),
+        difference("limits", limits, sure_limits, regions.limits),
+        difference("points", points, sure_points, encoder.encode_products(texts)),
     )
     explain, explain_precisely = _ExplainGraph(model), _ExplainGraph(precise)
     for query, title in zip(texts[:_EXPLAINED], reversed(texts), strict=False):
@@ -143,20 +143,23 @@ def check_parity(model: Anthem, directory: Path, texts: Sequence[str]) -> float:
             expected, sure = explain(*pair), explain_precisely(*pair)
         found = encoder.explain(query, title)
         for name, reference, certain in zip(EXPLANATION, expected, sure, strict=True):
-            worst = max(worst, _difference(f"explained {name}", reference, certain, getattr(found, name)))
+            worst = max(worst, difference(f"explained {name}", reference, certain, getattr(found, name)))
     return worst
 
 
-def _difference(name: str, expected: Tensor, sure: Tensor, found: NDArray[np.float32] | float) -> float:
+def difference(name: str, expected: Tensor, sure: Tensor, found: NDArray[np.float32] | float) -> float:
+    """How far ``found`` is from what torch ``expected``, over the largest value or 1, where float64 is ``sure``.
+
+    Raises:
+        ParityError: it exceeds ``TOLERANCE`` and ten times what torch in float32 differs from float64.
+    """
     reference = expected.numpy()
     scale = max(1.0, float(np.abs(reference).max()))
-    difference = float(np.abs(reference - found).max()) / scale
+    worst = float(np.abs(reference - found).max()) / scale
     allowed = TOLERANCE + _OWN_ERRORS * float(np.abs(reference - sure.numpy()).max()) / scale
-    if not difference <= allowed:  # a NaN is a difference too
-        raise ParityError(
-            f"{name} of the exported graph differ from the model's by {difference:.2g}, over {allowed:.2g}"
-        )
-    return difference
+    if not worst <= allowed:  # a NaN is a difference too
+        raise ParityError(f"{name} of the exported graph differ from the model's by {worst:.2g}, over {allowed:.2g}")
+    return worst
 
 
 @contextmanager
@@ -186,8 +189,15 @@ def _text(count: int, length: int, *, prefix: str = "") -> dict[str, Tensor]:
     return {f"{prefix}features": features, f"{prefix}terms": terms}
 
 
-def _export(graph: nn.Module, path: Path, inputs: Mapping[str, Tensor], outputs: Sequence[str]) -> None:
-    """Export ``graph`` for any shape of ``inputs``, but for sizes of one, which stay."""
+def write_graph(
+    graph: nn.Module,
+    path: Path,
+    inputs: Mapping[str, Tensor],
+    outputs: Sequence[str],
+    *,
+    varying: Sequence[int] | None = None,
+) -> None:
+    """Export ``graph`` for any size of the ``varying`` axes of ``inputs``; by default of all but those of size one."""
     with _quiet_exporter():
         program = torch.onnx.export(
             graph,
@@ -196,7 +206,11 @@ def _export(graph: nn.Module, path: Path, inputs: Mapping[str, Tensor], outputs:
             input_names=list(inputs),
             output_names=list(outputs),
             dynamic_shapes={
-                name: {axis: torch.export.Dim.DYNAMIC for axis, size in enumerate(example.shape) if size > 1}
+                name: {
+                    axis: torch.export.Dim.DYNAMIC
+                    for axis, size in enumerate(example.shape)
+                    if (size > 1 if varying is None else axis in varying)
+                }
                 for name, example in inputs.items()
             },
             opset_version=_OPSET,

@@ -1,7 +1,8 @@
-"""Directories with a manifest: made whole or not at all, and read only where this release can."""
+"""Directories with a manifest: made whole or not at all, and read only if this release can and nothing was changed."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import tempfile
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import BaseModel, ValidationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 _Manifest = TypeVar("_Manifest", bound=BaseModel)
 
@@ -54,3 +55,32 @@ def appearing(out: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(directory, ignore_errors=True)
         raise
+
+
+def checksums(directory: Path, names: Iterable[str]) -> dict[str, str]:
+    """SHA-256 of the files ``names`` in ``directory``, by name."""
+    return {name: _sha256(directory / name) for name in names}
+
+
+def check_files(directory: Path, names: Iterable[str], files: Mapping[str, str], *, artefact: str) -> None:
+    """See that the files ``names`` of an artefact are those whose checksums its manifest has.
+
+    ``artefact`` is its kind and version, for the message.
+
+    Raises:
+        ValueError: one is missing or changed.
+    """
+    for name in names:
+        if not (directory / name).is_file():
+            raise ValueError(f"{artefact} in {directory} lacks {name}")
+        found = _sha256(directory / name)
+        if found != files.get(name):
+            raise ValueError(
+                f"{directory / name} does not belong to {artefact}: its SHA-256 is {found[:12]}…, "
+                f"the manifest says {files.get(name, 'nothing')[:12]}…"
+            )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -52,8 +52,8 @@ class TextEncoder:
     ) -> None:
         self.manifest = manifest or bundle.load_manifest(directory)
         self.tokenizer = Tokenizer.load(directory / bundle.TOKENIZER)
-        sessions = _sessions(directory, (bundle.QUERY_ENCODER, bundle.PRODUCT_ENCODER, bundle.EXPLAINER), threads, gpu)
-        self._query, self._product, self._explainer = sessions
+        loaded = sessions(directory, (bundle.QUERY_ENCODER, bundle.PRODUCT_ENCODER, bundle.EXPLAINER), threads, gpu)
+        self._query, self._product, self._explainer = loaded
 
     def encode_queries(self, texts: Sequence[str]) -> Hyperboloids:
         """Encode ``texts`` (B) as hyperboloids: centres and limits (B, d) float32.
@@ -121,7 +121,7 @@ def _each_left_out(terms: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.broadcast_to(terms, (count, count))[kept].reshape(count, count - 1)
 
 
-def _sessions(directory: Path, names: Sequence[str], threads: int, gpu: int | None) -> list[ort.InferenceSession]:
+def sessions(directory: Path, names: Sequence[str], threads: int, gpu: int | None) -> list[ort.InferenceSession]:
     """A session for each graph, all on the GPU, or all on the CPU where one was asked for in vain."""
     on_cpu = ("CPUExecutionProvider",)
     if gpu is None:
@@ -132,9 +132,9 @@ def _sessions(directory: Path, names: Sequence[str], threads: int, gpu: int | No
         # what goes wrong is printed, and standard output is for answers
         with redirect_stdout(StringIO()) as printed:
             ort.preload_dlls()  # CUDA and cuDNN from where pip put them
-            sessions = [_session(directory / name, threads, ((_ON_GPU, {"device_id": gpu}), *on_cpu)) for name in names]
-        if all(session.get_providers()[0] == _ON_GPU for session in sessions):
-            return sessions
+            placed = [_session(directory / name, threads, ((_ON_GPU, {"device_id": gpu}), *on_cpu)) for name in names]
+        if all(session.get_providers()[0] == _ON_GPU for session in placed):
+            return placed
         reason = f"{_ON_GPU} could not be set up. {printed.getvalue()}"
     log.warning("encoders run on the cpu, not on cuda:%d as asked: %s", gpu, reason)
     return [_session(directory / name, threads, on_cpu) for name in names]

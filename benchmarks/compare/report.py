@@ -28,7 +28,7 @@ def collect(folder: Path) -> dict[str, Any]:
         "command": "python -m benchmarks.compare --data …",
         "cells": len(records),
         "measured": max((record["measured"] for record in records), default=None),
-        **{plural: _distinct(records, name) for plural, name in PROVENANCE.items()},
+        **{plural: together(records, name) for plural, name in PROVENANCE.items()},
         "systems": [_row(groups[key]) for key in sorted(groups)],
     }
 
@@ -43,30 +43,29 @@ def _row(records: Sequence[Record]) -> Record:
         "re_ranks": first.get("re_ranks"),
         "seeds": sorted(record["seed"] for record in records),
         "parameters": first["parameters"],
-        "seconds": _spread([record["seconds"] for record in records]),
-        "core_seconds": _spread([record["core_seconds"] for record in records]),
-        "steps": _spread([record["steps"] for record in records]),
+        "seconds": spread([record["seconds"] for record in records]),
+        "core_seconds": spread([record["core_seconds"] for record in records]),
+        "steps": spread([record["steps"] for record in records]),
         "stopped_early": sum(record["stopped_early"] for record in records),
-        **{part: _merged([record[part] for record in records]) for part in MEASURED if part in first},
+        **{part: merged([record[part] for record in records]) for part in MEASURED if part in first},
     }
 
 
-def _merged(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def merged(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Nested figures of the same shape, each replaced by its mean and spread."""
     return {
-        key: _merged([part[key] for part in parts])
-        if isinstance(value, dict)
-        else _spread([part[key] for part in parts])
+        key: merged([part[key] for part in parts]) if isinstance(value, dict) else spread([part[key] for part in parts])
         for key, value in parts[0].items()
     }
 
 
-def _spread(values: Sequence[float]) -> dict[str, float | None]:
+def spread(values: Sequence[float]) -> dict[str, float | None]:
     """Mean, and standard deviation between seeds; with one seed there is none."""
     return {"mean": statistics.fmean(values), "std": statistics.stdev(values) if len(values) > 1 else None}
 
 
-def _distinct(records: Sequence[Record], name: str) -> list[Any]:
+def together(records: Sequence[Record], name: str) -> list[Any]:
+    """The different values of a field, in the order in which they come."""
     found: list[Any] = []
     for record in records:
         if record[name] not in found:

@@ -102,7 +102,7 @@ class Manifest(BaseModel):
 def seal(directory: Path, **said: object) -> Manifest:
     """Write the manifest of a directory whose payload is complete, from all its fields that the files do not tell."""
     draft = Manifest.model_validate({"version": "", "files": {}, **said})
-    files = {name: _sha256(directory / name) for name in payload(draft)}
+    files = manifests.checksums(directory, payload(draft))
     identity = hashlib.sha256((draft.text + draft.mapping.model_dump_json() + "".join(files.values())).encode())
     manifest = draft.model_copy(update={"version": f"dcah-{identity.hexdigest()[:12]}", "files": files})
     (directory / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -121,25 +121,13 @@ def load_manifest(directory: Path) -> Manifest:
         raise BehaviourBundleError(f"{directory} is not a behaviour bundle: it has no {MANIFEST}; {command} makes one")
     try:
         manifest = manifests.read(path, Manifest, artefact="behaviour bundle", release_format=FORMAT, remedy=command)
+        named = f"behaviour bundle {manifest.version}"
+        manifests.check_files(directory, payload(manifest), manifest.files, artefact=named)
     except ValueError as error:
         raise BehaviourBundleError(str(error)) from error
-    for name in payload(manifest):
-        if not (directory / name).is_file():
-            raise BehaviourBundleError(f"behaviour bundle {manifest.version} in {directory} lacks {name}")
-        found = _sha256(directory / name)
-        if found != manifest.files.get(name):
-            raise BehaviourBundleError(
-                f"{directory / name} does not belong to behaviour bundle {manifest.version}: its SHA-256 is "
-                f"{found[:12]}…, the manifest says {manifest.files.get(name, 'nothing')[:12]}…"
-            )
     return manifest
 
 
 def payload(manifest: Manifest) -> tuple[str, ...]:
     """The names of all files but the manifest."""
     return (*_ALWAYS, QUERY_FEATURES) if manifest.mapping.share > 0 else _ALWAYS
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -23,10 +23,11 @@ _COLUMNS = ("product_id", "title", "description", "brand", "category_path", "pri
 _PARQUET_BATCH = 10_000
 
 
-def write_catalog(path: Path, products: Iterable[Product], *, kind: Format) -> int:
-    """Write a catalogue, one column per attribute, and return how many products it holds."""
-    columns = (*_COLUMNS, *taxonomy().attribute_keys)
-    rows = ({**_fields(product), **product.attributes} for product in products)
+def write_catalog(path: Path, products: Iterable[Product], *, kind: Format, images: bool = False) -> int:
+    """Write a catalogue, one column per attribute and one for ``images``, and return how many products it holds."""
+    own = (*_COLUMNS, "image") if images else _COLUMNS
+    columns = (*own, *taxonomy().attribute_keys)
+    rows = ({**_fields(product, own), **product.attributes} for product in products)
     if kind == "parquet":
         return _write_parquet(path, columns, rows)
     if kind == "jsonl":
@@ -46,8 +47,8 @@ def write_interactions(path: Path, interactions: Iterable[Interaction]) -> int:
     return _write_csv(path, columns, ([_cell(getattr(i, c)) for c in columns] for i in interactions))
 
 
-def _fields(product: Product) -> dict[str, object]:
-    return {column: getattr(product, column) for column in _COLUMNS}
+def _fields(product: Product, columns: tuple[str, ...]) -> dict[str, object]:
+    return {column: getattr(product, column) for column in columns}
 
 
 def _cell(value: object) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -36,6 +36,9 @@ def sample(
     catalog_format: Annotated[
         Literal["csv", "jsonl", "parquet"], typer.Option("--format", help="Format of the catalogue.")
     ] = "csv",
+    images: Annotated[
+        bool, typer.Option("--images", help="Draw a picture of every product, named in a column `image`.")
+    ] = False,
     force: Annotated[
         bool,
         typer.Option("--force", help="Write into a directory that is not empty, over files of the same name."),
@@ -49,6 +52,7 @@ def sample(
     Examples:
       saddle sample --out var/shop
       saddle sample --out var/big --products 200000 --format parquet --seed 7
+      saddle sample --out var/shop --images
     """
     from model.sample.shop import Shop
 
@@ -59,19 +63,19 @@ def sample(
         )
     out.mkdir(parents=True, exist_ok=True)
     shop = Shop(products, queries=queries, seed=seed)
-    written = _write(shop, out, catalog_format)
+    written = _write(shop, out, catalog_format, images=images)
     if as_json:
         _print_json(shop, written, seed)
     else:
         _print_table(shop, written, out)
 
 
-def _write(shop: Shop, out: Path, kind: Literal["csv", "jsonl", "parquet"]) -> tuple[_Written, ...]:
-    """Write the shop's three files, each under a progress bar on stderr."""
+def _write(shop: Shop, out: Path, kind: Literal["csv", "jsonl", "parquet"], *, images: bool) -> tuple[_Written, ...]:
+    """Write the shop's three files, and its pictures if asked, each under a progress bar on stderr."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from model.sample import files
+    from model.sample import files, pictures
 
     catalog, judgments, interactions = (
         out / f"catalog.{kind}",
@@ -80,8 +84,12 @@ def _write(shop: Shop, out: Path, kind: Literal["csv", "jsonl", "parquet"]) -> t
     )
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        products = progress.track(shop.products(), total=shop.size, description="Stocking products")
-        made = files.write_catalog(catalog, products, kind=kind)
+        products = shop.products()
+        if images:
+            named = zip(products, pictures.write_pictures(out, shop.stock), strict=True)
+            products = (replace(product, image=name) for product, name in named)
+        stocked = progress.track(products, total=shop.size, description="Stocking products")
+        made = files.write_catalog(catalog, stocked, kind=kind, images=images)
         graded = progress.track(shop.judgments(), total=None, description="Grading queries")
         judged = files.write_judgments(judgments, graded)
         events = progress.track(shop.interactions(), total=None, description="Following shoppers")

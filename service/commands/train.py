@@ -1,4 +1,4 @@
-"""``saddle train``: a catalogue, and what shoppers did with it, into the bundle of a channel."""
+"""``saddle train``: a catalogue, its pictures and what shoppers did with it, into the bundle of a channel."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 
+_MINUTES = 10.0
+
+
 def train(
     catalog: Annotated[Path, typer.Option(help="Catalogue: CSV, JSONL or Parquet.")],
     out: Annotated[Path, typer.Option(help="Directory to write the bundle to; must not exist.")],
@@ -20,7 +23,8 @@ def train(
         typer.Option(help="Judged or clicked pairs: query, product_id and relevance (1 to 3) or event."),
     ] = None,
     channel: Annotated[
-        Literal["text", "behaviour"], typer.Option(help="What to train: the text encoders, or the behaviour channel.")
+        Literal["text", "behaviour", "image"],
+        typer.Option(help="What to train: the text encoders, or the channel of clicks or of pictures."),
     ] = "text",
     text: Annotated[
         Path | None, typer.Option(help="Encoder bundle that the behaviour channel stands on (behaviour).")
@@ -34,11 +38,15 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
     dim: Annotated[
         int | None,
-        typer.Option(min=4, max=1024, help="Dimensions of the space.", show_default="256; behaviour: 64"),
+        typer.Option(min=4, max=1024, help="Dimensions of the space.", show_default="256; behaviour: 64; image: 128"),
     ] = None,
     curvature: Annotated[
         float | None,
-        typer.Option(min=0.0, help="c of the curvature −c; 0 trains the Euclidean twin (text).", show_default="1"),
+        typer.Option(
+            min=0.0,
+            help="c of the curvature −c; 0 trains the Euclidean twin, of images on the sphere (text, image).",
+            show_default="1; image: 0",
+        ),
     ] = None,
     terms: Annotated[
         Literal["word", "trigram"] | None,
@@ -58,6 +66,20 @@ def train(
             "--all-queries", help="Learn from test queries too: to serve with, not to measure with (behaviour)."
         ),
     ] = False,
+    image_root: Annotated[
+        Path | None, typer.Option(help="Folder below which the catalogue's images are (image).", file_okay=False)
+    ] = None,
+    tree: Annotated[
+        Literal["flat", "given", "learnt"] | None,
+        typer.Option(
+            help="Proxies of categories alone, of their levels, or of groups found among them (image).",
+            show_default="given",
+        ),
+    ] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="torchvision's architecture to start from instead of a small one (image).")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="Its weights, a .safetensors file (image).")] = None,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads to compute with.", show_default="all cores")
     ] = None,
@@ -77,7 +99,8 @@ def train(
     """Train the text encoders on a shop's own catalogue and, if there are any, its judged or clicked pairs.
 
     With --channel behaviour, train what clicks and sessions tell, on top of
-    text encoders that are there already.
+    text encoders that are there already. With --channel image, train what
+    pictures show, by the catalogue's categories.
 
     Of the queries, 72 % are trained on, 8 % choose the best model, 20 % are never
     looked at: `saddle evaluate` tests on those. A run that was stopped, or killed,
@@ -87,18 +110,28 @@ def train(
       saddle train --catalog shop.csv --out var/model
       saddle train --catalog shop.csv --interactions clicks.csv --out var/model --minutes 30
       saddle train --channel behaviour --text var/model --catalog shop.csv --interactions clicks.csv --out var/behaviour
+      saddle train --channel image --catalog shop.csv --image-root photos --out var/image
     """
     from service.commands import CommandError, computing
 
     if out.exists():
         raise CommandError(f"{out} exists already: choose another --out, or remove it first")
-    text_only = {"--curvature": curvature, "--terms": terms}
-    behaviour_only = {"--text": text, "--pause": pause, "--all-queries": all_queries or None, "--rejects": rejects}
-    misplaced = [
-        name for name, value in (text_only if channel == "behaviour" else behaviour_only).items() if value is not None
-    ]
-    if misplaced:
-        raise CommandError(f"{' and '.join(misplaced)} mean nothing to the {channel} channel")
+    _check_options(
+        channel,
+        {
+            ("--curvature", curvature): ("text", "image"),
+            ("--terms", terms): ("text",),
+            ("--interactions", interactions): ("text", "behaviour"),
+            ("--text", text): ("behaviour",),
+            ("--pause", pause): ("behaviour",),
+            ("--all-queries", all_queries or None): ("behaviour",),
+            ("--rejects", rejects): ("behaviour",),
+            ("--image-root", image_root): ("image",),
+            ("--tree", tree): ("image",),
+            ("--backbone", backbone): ("image",),
+            ("--weights", weights): ("image",),
+        },
+    )
     computing.prepare(threads)
     state = checkpoint or out.with_name(f"{out.name}.checkpoint")
     if fresh:
@@ -127,6 +160,27 @@ def train(
                 rejects=rejects,
             )
         )
+    elif channel == "image":
+        if image_root is None or (backbone is None) != (weights is None):
+            raise CommandError("the image channel needs --image-root, and a --backbone with its --weights or neither")
+        from service.commands import train_image as images
+
+        told = images.train_image(
+            images.Asked(
+                catalog=catalog,
+                image_root=image_root,
+                out=out,
+                minutes=_MINUTES if minutes is None else minutes,
+                steps=steps,
+                seed=seed,
+                dim=images.DIM if dim is None else dim,
+                curvature=curvature or 0.0,
+                tree=tree or "given",
+                backbone=(backbone, weights) if backbone is not None and weights is not None else None,
+                checkpoint=state,
+                max_reject_share=max_reject_share,
+            )
+        )
     else:
         from model.training.trainer import Recipe
         from service.commands.train_text import train_text
@@ -140,6 +194,15 @@ def train(
         typer.echo(manifest.model_dump_json(indent=2))
     else:
         _print_report(report)
+
+
+def _check_options(channel: str, meant_for: dict[tuple[str, object], tuple[str, ...]]) -> None:
+    """Refuse options that are given, not None, and not meant for this channel."""
+    from service.commands import CommandError
+
+    misplaced = [name for (name, value), channels in meant_for.items() if value is not None and channel not in channels]
+    if misplaced:
+        raise CommandError(f"{' and '.join(misplaced)} mean nothing to the {channel} channel")
 
 
 def _print_report(told: dict[str, str]) -> None:
