@@ -30,6 +30,7 @@ from index.root import current, place_of, point_at
 from index.search import Searcher
 from service.cache import Version
 from service.deadline import begun_in_time
+from service.memory import give_back
 from service.threads import pool, stand_back
 
 if TYPE_CHECKING:
@@ -112,6 +113,8 @@ class LiveSearcher:
         self._refusals = 0
         self._retry_at = 0.0
         self._absence = ""
+        self._closed = False
+        """Whether a snapshot was replaced since memory was last given back."""
 
     @asynccontextmanager
     async def running(self, *, warm: bool = False) -> AsyncIterator[None]:
@@ -262,6 +265,9 @@ class LiveSearcher:
         self._absence = ""
         if self._held is not None and self._held.directory == directory:
             self._refused = None
+            if self._closed:  # by now: no search goes on for as long as it is between two looks
+                self._closed = False
+                give_back()
             return
         if directory == self._refused and time.monotonic() < self._retry_at:
             return
@@ -341,6 +347,7 @@ class LiveSearcher:
                 replaced, self._held = self._held, held
         if replaced is not None:
             self._release(replaced)
+            self._closed = True
 
     def _release(self, held: _Held) -> None:
         with self._lock:

@@ -78,6 +78,18 @@ def test_an_unchanged_current_opens_nothing(tmp_path):
     assert bench.attempts == ["s1"]
 
 
+def test_what_a_replaced_snapshot_took_is_given_back_at_the_next_look(tmp_path, monkeypatch):
+    bench, given = Bench(tmp_path), []
+    monkeypatch.setattr("service.live.give_back", lambda: given.append(len(bench.attempts)))
+    for name in ("s1", "s2"):
+        point_at(tmp_path, name)
+        bench.live.reload()
+    assert given == []
+    for _ in range(3):
+        bench.live.reload()
+    assert given == [2]
+
+
 def test_a_searcher_is_warm_before_it_serves(tmp_path):
     bench = Bench(tmp_path)
     point_at(tmp_path, "s1")
