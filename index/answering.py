@@ -18,7 +18,7 @@ import numpy as np
 from index.census import CENSUS_UP_TO, Census, Known
 from index.channels import Wanted
 from index.facets import facet
-from index.fusion import union
+from index.fusion import reciprocal_ranks, union
 from index.lexical import best
 from index.parts import Part, in_column_order
 from index.refinement import DISTANCE
@@ -38,10 +38,6 @@ if TYPE_CHECKING:
     from index.view import View
     from model.catalog import Product
     from model.runtime import EmptyTextError
-
-
-_BY_REGION = ("hybrid", "hyperboloid")
-"""Modes in which hits are looked for near the query's region."""
 
 
 class Stopwatch:
@@ -97,9 +93,9 @@ class Answering:
 
     def answers(self, sought: Sequence[Sought], watch: Stopwatch) -> list[SearchResult]:
         """The answers to searches whose texts are encoded; the laps of ``watch`` go on."""
-        near = iter(self._channels.near([_wanted(one) for one in sought if one.mode in _BY_REGION]))
+        near = iter(self._channels.near([_wanted(one) for one in sought if one.by_region]))
         watch.lap("candidates")
-        found = [self._found(one, next(near) if one.mode in _BY_REGION else None, watch) for one in sought]
+        found = [self._found(one, next(near) if one.by_region else None, watch) for one in sought]
         timings, manifest = watch.timings(), self._snapshot.manifest
         return [
             SearchResult(
@@ -118,7 +114,7 @@ class Answering:
 
     def scored(self, rows: NDArray[np.int64], sought: Sought) -> Scored:
         """Scores, distances and containment of ``rows`` (K)."""
-        distances, inside = self._channels.measure(sought.region, rows, sought.view)
+        distances, inside = self._measured(rows, sought)
         return Scored(rows, self._scores(rows, distances, sought, self._lexical(sought)), distances, inside)
 
     def _found(self, sought: Sought, near: NDArray[np.int64] | None, watch: Stopwatch) -> _Found:
@@ -126,7 +122,7 @@ class Answering:
         lexical = self._lexical(sought)
         rows = self._candidates(sought, near, lexical)
         watch.lap("candidates")
-        distances, inside = self._channels.measure(sought.region, rows, sought.view)
+        distances, inside = self._measured(rows, sought)
         watch.lap("rerank")
         scored = Scored(rows, self._scores(rows, distances, sought, lexical), distances, inside)
         watch.lap("fuse")
@@ -139,9 +135,21 @@ class Answering:
         return found
 
     def _lexical(self, sought: Sought) -> LexicalScores | None:
-        if sought.mode == "hyperboloid":
+        if sought.mode == "hyperboloid" or not sought.conjunctions:
             return None
         return self._channels.words(sought.conjunctions, sought.view)
+
+    def _measured(self, rows: NDArray[np.int64], sought: Sought) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Distances (K) of ``rows`` (K), without a region those between pictures, and what the region contains (K)."""
+        if sought.region.boxes:
+            return self._channels.measure(sought.region, rows, sought.view)
+        return self._unlikeness(rows, sought), np.zeros(len(rows), dtype=np.bool_)
+
+    def _unlikeness(self, rows: NDArray[np.int64], sought: Sought) -> NDArray[np.float32]:
+        """Distances (K) between the pictures of ``rows`` (K) and the one asked with, infinite where there is none."""
+        assert self._channels.pictures is not None
+        assert sought.picture is not None
+        return self._channels.pictures.distances(sought.picture, rows, sought.view)
 
     def _candidates(
         self, sought: Sought, near: NDArray[np.int64] | None, lexical: LexicalScores | None
@@ -151,14 +159,29 @@ class Answering:
             assert behaviour is not None
             assert sought.place.intent is not None
             return behaviour.near(sought.place.intent, sought.view, depth=depth)
-        if near is None:
+        if sought.mode == "lexical":
             assert lexical is not None
             return best(lexical.order(), depth)
+        rows = np.empty(0, dtype=np.int64) if near is None else near
         if lexical is not None:
-            return self._channels.proposed(near, lexical, sought.place.intent, sought.view, depth=depth)
-        return near if sought.without is None else near[near != sought.without]
+            rows = self._channels.proposed(rows, lexical, sought.place.intent, sought.view, depth=depth)
+        if sought.picture is not None:
+            assert self._channels.pictures is not None
+            rows = union(rows, self._channels.pictures.near(sought.picture, sought.view, depth=depth))
+        return rows if sought.without is None else rows[rows != sought.without]
 
     def _scores(
+        self, rows: NDArray[np.int64], distances: NDArray[np.float32], sought: Sought, lexical: LexicalScores | None
+    ) -> NDArray[np.float32]:
+        """Scores (K) of ``rows`` (K), higher is better; with a picture and something else, both ranks fused."""
+        scores = self._text_scores(rows, distances, sought, lexical)
+        if sought.picture is None or not sought.region.boxes:
+            return scores
+        unlikeness = self._unlikeness(rows, sought)
+        likeness = np.where(np.isfinite(unlikeness), reciprocal_ranks(-unlikeness), 0.0)
+        return (reciprocal_ranks(scores) + likeness).astype(np.float32)
+
+    def _text_scores(
         self, rows: NDArray[np.int64], distances: NDArray[np.float32], sought: Sought, lexical: LexicalScores | None
     ) -> NDArray[np.float32]:
         if lexical is None:
@@ -177,6 +200,8 @@ class Answering:
 
     def _inside(self, scored: Scored, sought: Sought) -> Inside:
         region, view = sought.region, sought.view
+        if not region.boxes:  # nothing lies in a picture
+            return Inside(np.empty(0, dtype=np.int64), complete=True)
         if self.census is None:
             every = len(scored.rows) + (sought.without is not None) >= view.size
             return Inside(scored.rows[scored.inside], complete=every)
@@ -202,7 +227,7 @@ class Answering:
 
     def _matched(self, inside: Inside, sought: Sought) -> NDArray[np.int64]:
         """Rows that match, in the order of their numbers."""
-        if sought.mode == "hyperboloid":
+        if sought.mode == "hyperboloid" or not sought.conjunctions:
             return np.sort(inside.rows)
         holding = self._channels.holding(sought.conjunctions, sought.view)
         return holding if sought.mode == "lexical" else union(holding, inside.rows)
@@ -222,7 +247,7 @@ class Answering:
             return ranked.taken(np.lexsort((ranked.rows, sign * ranked.distances)))
         rest = ranked.rows[~np.isin(ranked.rows, matched)]
         rows = union(ranked.rows, matched)
-        distances, inside = self._channels.measure(sought.region, rows, sought.view)
+        distances, inside = self._measured(rows, sought)
         every = Scored(rows, self._scores(rows, distances, sought, lexical), distances, inside)
         in_order = np.concatenate((in_column_order(sort, self._parts(matched, sought.view)), rest))
         return every.taken(np.searchsorted(every.rows, in_order))
@@ -241,10 +266,12 @@ class Answering:
         return snapshot, Part(view.live.columns, rows[first_live:] - base, base)
 
     def _hits(self, shown: Scored, view: View) -> tuple[Hit, ...]:
-        columns = (shown.rows, shown.scores, shown.distances, shown.inside)
+        pictures = self._channels.pictures
+        pictured = np.zeros(len(shown.rows), dtype=np.bool_) if pictures is None else pictures.has(shown.rows, view)
+        columns = (shown.rows, shown.scores, shown.distances, shown.inside, pictured)
         return tuple(
-            Hit(self.product(row, view), score=score, distance=distance, contained=inside)
-            for row, score, distance, inside in zip(*(column.tolist() for column in columns), strict=True)
+            Hit(self.product(row, view), score=score, distance=distance, contained=inside, pictured=has)
+            for row, score, distance, inside, has in zip(*(column.tolist() for column in columns), strict=True)
         )
 
     def product(self, row: int, view: View) -> Product:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from index.refinement import NOTHING, Refinement
 
@@ -16,7 +16,11 @@ MAX_DEPTH = 10_000
 
 
 class ModeError(ValueError):
-    """A mode that asks a channel which the snapshot does not have."""
+    """A search that asks a channel which the snapshot does not have; ``part`` of the search says so."""
+
+    def __init__(self, message: str, *, part: Literal["mode", "image"]) -> None:
+        super().__init__(message)
+        self.part = part
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,21 @@ class Similar:
     refinement: Refinement = NOTHING
 
 
-Asked = Search | Similar
+@dataclass(frozen=True, slots=True)
+class ByPicture:
+    """The ``limit`` products after the first ``offset`` whose pictures are most like ``picture``, a file's bytes.
+
+    With a ``query`` they answer that too.
+    """
+
+    picture: bytes
+    query: str | Expression | None = None
+    limit: int = 10
+    offset: int = 0
+    refinement: Refinement = NOTHING
+
+
+Asked = Search | Similar | ByPicture
 
 
 def page_of(asked: Asked) -> slice:

@@ -21,11 +21,13 @@ from index.channels import Channels
 from index.column_files import COLUMNS, ColumnsWriter
 from index.device import CPU
 from index.documents import Documents, DocumentWriter
+from index.familiarity import check_familiar
 from index.fusion import Fusion
 from index.journal import JOURNAL, Journal
 from index.learning import learn_fusion, read_dev_judgments, with_later_clicks
 from index.lexical import LEXICAL, LexicalIndex, LexicalWriter
 from index.live import nothing
+from index.picture_files import PictureCensus, PictureWriter
 from index.points import PointsWriter, load_points
 from index.root import adopt, drafting, publish
 from index.shapes import Choice, contenders
@@ -33,6 +35,7 @@ from index.snapshot import (
     BEHAVIOUR,
     CANDIDATES,
     ENCODER,
+    PICTURES,
     POINTS,
     CandidateSettings,
     Contents,
@@ -42,8 +45,8 @@ from index.snapshot import (
 from index.view import View
 from model import bundle
 from model.catalog import Rejects, fingerprint, read_products, searchable_text
+from model.image.runtime import ImageEncoder
 from model.runtime import TextEncoder
-from model.text import trigrams, words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -53,18 +56,16 @@ if TYPE_CHECKING:
     from index.learning import Grades
     from model.behaviour.vectors import BehaviourVectors
     from model.catalog import Product
-    from model.text import Vocabulary
 
 Stage = Literal["encode", "words", "columns", "measure", "index", "calibrate", "clicks", "fuse"]
 
 _BATCH = 4096
 _FAMILIAR_TITLES = 2000
-_FAMILIAR_SHARE = 0.2
 _SEED = 20
 
 
 class BuildError(ValueError):
-    """A snapshot that cannot be built from this bundle and this catalogue."""
+    """A snapshot that cannot be built from this catalogue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,8 @@ class BuildReport:
     model: str
     behaviour: str | None
     """Version of the behaviour bundle inside, if there is one."""
+    pictures: PictureCensus | None
+    """What became of the products' pictures, if there is a channel of them."""
     catalog: str
     products: int
     clicked: int
@@ -126,6 +129,8 @@ def build(
     queries: Sequence[str] | None = None,
     judgments: Path | None = None,
     behaviour: Path | None = None,
+    images: Path | None = None,
+    image_root: Path | None = None,
     allow_foreign: bool = False,
     as_of: float | None = None,
     threads: int | None = None,
@@ -151,6 +156,9 @@ def build(
             queries; without it, or with too few of them, their ranks are fused.
         behaviour: a behaviour bundle on top of the encoder bundle, to add its channel; the later clicks in it teach
             the fusion too, while pairs that it was trained on do not.
+        images: an image bundle, to add a channel of the products' pictures.
+        image_root: where the files are that the catalogue's column ``image`` names; not needed for pictures that it
+            holds itself.
         allow_foreign: accept a bundle that knows few of the catalogue's words.
         as_of: when the catalogue was true, in Unix seconds, by default when its file was last written. Of the live
             changes in the journal of ``root``, those that came later are folded in, and those before are done with.
@@ -159,8 +167,10 @@ def build(
         on_progress: hears the stage, how much of it is done, and of how much, if that is known.
 
     Raises:
-        BuildError: bundles and catalogue do not belong together, or the catalogue holds no usable product.
-        BundleError, BehaviourBundleError: ``bundle_dir`` or ``behaviour`` is not a sound bundle.
+        BuildError: the catalogue holds no usable product, or is older than what was pruned from the journal.
+        UnfamiliarError: the encoder bundle knows few of the catalogue's words.
+        BundleError, BehaviourBundleError, ImageBundleError: a bundle is not sound.
+        NoPicturesError: there are ``images``, and not one product has a picture that can be read.
         CatalogError: the catalogue or the judgments cannot be read, or too many of their rows are bad.
         SnapshotError: another build is writing to ``root``.
     """
@@ -168,6 +178,7 @@ def build(
     clock = _Clock(on_progress)
     encoder = TextEncoder(bundle_dir, threads=threads or os.cpu_count() or 1, gpu=device.number)
     learnt = None if behaviour is None else learnt_on(encoder, behaviour)
+    viewer = None if images is None else ImageEncoder(images, threads=threads or os.cpu_count() or 1)
     rejects = Rejects()
     source = fingerprint(catalog)
     judged = read_dev_judgments(judgments, max_reject_share=max_reject_share) if judgments else {}
@@ -177,10 +188,13 @@ def build(
         products = _folded(read_products(catalog, rejects), changed)
         first = list(islice(products, _FAMILIAR_TITLES))
         if not allow_foreign:
-            _check_belongs(encoder, first, catalog=catalog, source=source)
+            check_familiar(encoder, first, catalog=catalog, source=source)
         terms, columns = LexicalWriter(), ColumnsWriter()
+        pictures = None
+        if images is not None and viewer is not None:
+            pictures = PictureWriter(draft / PICTURES, images, viewer, image_root)
         with clock.stage("encode") as progress:
-            count = _encode(chain(first, products), encoder, terms, columns, draft, progress)
+            count = _encode(chain(first, products), encoder, terms, columns, pictures, draft, progress)
         _check_rejects(rejects, rejects_path, max_reject_share)
         if count == 0:
             raise BuildError(f"{catalog} holds no usable product: all {rejects.count} rows were rejected")
@@ -192,6 +206,8 @@ def build(
             progress(0, count)
             columns.save(draft / COLUMNS)
             progress(count, count)
+        if pictures is not None:
+            pictures.save()
         candidates, settings = _index(
             draft, encoder, clock, backend=backend, target_recall=target_recall, queries=queries or list(judged)
         )
@@ -206,6 +222,7 @@ def build(
             candidates=settings,
             fusion=fusion,
             behaviour=None if learnt is None else learnt.manifest.version,
+            pictures=None if viewer is None else viewer.manifest.version,
             catalog=source,
             as_of=as_of,
             journal=mark,
@@ -217,6 +234,7 @@ def build(
         directory=place,
         model=encoder.manifest.version,
         behaviour=None if learnt is None else learnt.manifest.version,
+        pictures=None if pictures is None else pictures.census,
         catalog=source,
         products=count,
         clicked=clicked,
@@ -228,15 +246,6 @@ def build(
         seconds=clock.seconds,
         total_seconds=time.perf_counter() - started,
     )
-
-
-def familiar_share(vocabulary: Vocabulary, titles: Sequence[str]) -> float:
-    """Share of the terms in ``titles``, words or trigrams as ``vocabulary`` has them, that it has learnt."""
-    found = [word for title in titles for word in words(title)]
-    if vocabulary.terms == "trigram":
-        found = [trigram for word in found for trigram in trigrams(word)]
-    known = frozenset(vocabulary.words if vocabulary.terms == "word" else vocabulary.trigrams)
-    return sum(term in known for term in found) / max(1, len(found))
 
 
 def _changes(root: Path, *, after: float) -> tuple[JournalMark | None, Mapping[str, Product | None]]:
@@ -266,26 +275,16 @@ def _folded(products: Iterator[Product], changed: Mapping[str, Product | None]) 
     yield from (product for product in changed.values() if product is not None)
 
 
-def _check_belongs(encoder: TextEncoder, products: Sequence[Product], *, catalog: Path, source: str) -> None:
-    """Refuse a bundle to which most of the catalogue's words are new."""
-    share = familiar_share(encoder.tokenizer.vocabulary, [product.title for product in products])
-    if products and share < _FAMILIAR_SHARE:
-        raise BuildError(
-            f"encoder {encoder.manifest.version} was trained on the catalogue {encoder.manifest.catalog} and "
-            f"knows {share:.0%} of the words of {catalog} ({source}); {_FAMILIAR_SHARE:.0%} are needed: "
-            "train one on this catalogue with `saddle train`, or insist with --allow-foreign"
-        )
-
-
 def _encode(
     products: Iterator[Product],
     encoder: TextEncoder,
     terms: LexicalWriter,
     columns: ColumnsWriter,
+    pictures: PictureWriter | None,
     draft: Path,
     progress: Callable[[int, int | None], None],
 ) -> int:
-    """Write points and documents of all ``products`` into ``draft``, by batches, and collect ``terms`` and ``columns``.
+    """Write points, documents and pictures of all ``products`` into ``draft``, by batches; collect terms and columns.
 
     Returns their number.
     """
@@ -298,6 +297,8 @@ def _encode(
             terms.append(texts)
             documents.append(batch)
             columns.append(batch)
+            if pictures is not None:
+                pictures.append(batch)
             count += len(batch)
             progress(count, None)
     return count

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from index.candidates import CandidateIndex
     from index.exact import ExactCandidates
     from index.expression import Conjunction
+    from index.pictures import PictureChannel
     from index.resident import ResidentPoints
     from index.snapshot import CandidateSettings
     from index.view import View
@@ -50,7 +51,7 @@ class Wanted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Channels:
-    """Hyperboloids, words and maybe clicks over the same rows; safe to use from several threads at once.
+    """Hyperboloids, words, maybe clicks and pictures over the same rows; safe to use from several threads at once.
 
     What a search looks at is a ``view``: the snapshot's rows, and the live ones after them. Where points are
     ``resident`` on a device, candidates are found and distances measured there.
@@ -62,6 +63,7 @@ class Channels:
     lexical: LexicalIndex
     resident: ResidentPoints | None = None
     behaviour: BehaviourChannel | None = None
+    pictures: PictureChannel | None = None
 
     def read(self, text: str) -> str:
         """``text`` as the encoder gets to see it: with the words corrected that neither it nor the catalogue knows."""

@@ -84,10 +84,9 @@ class Fusion(BaseModel):
             if behaviour is not None:
                 fused = fused + (self.behaviour_weight if behaviour.known else self.unasked_weight) * behaviour.scores
             return np.asarray(fused, dtype=np.float32)
-        by_rank = 1.0 / (RANK_CONSTANT + _ranks(distances))
-        by_rank += np.where(lexical > 0, 1.0 / (RANK_CONSTANT + _ranks(-lexical)), 0.0)
+        by_rank = reciprocal_ranks(-distances) + np.where(lexical > 0, reciprocal_ranks(lexical), 0.0)
         if behaviour is not None and behaviour.known:
-            by_rank += 1.0 / (RANK_CONSTANT + _ranks(-behaviour.scores))
+            by_rank += reciprocal_ranks(behaviour.scores)
         return by_rank.astype(np.float32)
 
 
@@ -160,9 +159,10 @@ def _behaviour_alone(query: Judged) -> NDArray[np.float32]:
     return np.zeros_like(query.distances) if query.behaviour is None else query.behaviour.scores
 
 
-def _ranks(values: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Rank of each value from 1, the smallest first; equal values share the first of their ranks."""
-    return np.searchsorted(np.sort(values), values, side="left") + 1
+def reciprocal_ranks(scores: NDArray[np.float32]) -> NDArray[np.float64]:
+    """What the rank of each of ``scores`` (K) is worth (K), the highest first; equal scores share the first rank."""
+    falling = -scores
+    return 1.0 / (RANK_CONSTANT + np.searchsorted(np.sort(falling), falling, side="left") + 1)
 
 
 def _features(query: Judged) -> NDArray[np.float64]:

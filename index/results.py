@@ -9,23 +9,26 @@ if TYPE_CHECKING:
     from index.facets import Facet
     from model.catalog import Product
 
-Mode = Literal["hybrid", "hyperboloid", "lexical", "behaviour"]
-"""Which channels find and order the hits: all that there are, or one of them."""
+TextMode = Literal["hybrid", "hyperboloid", "lexical", "behaviour"]
+"""Which channels a text finds and orders the hits by: all that there are, or one of them."""
+Mode = Literal["hybrid", "hyperboloid", "lexical", "behaviour", "image"]
+"""The same of any search; ``image`` where pictures took part."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One product of an answer.
+    """One product of an answer; ``pictured`` says whether it has a picture.
 
-    ``score`` is what ordered it, higher is better: the negated distance, BM25, what clicks tell, or all of these
-    fused. ``distance`` is the
-    containment distance and ``contained`` whether the product lies in the query's region, in every mode.
+    ``score`` is what ordered it, higher is better: the negated distance, BM25, what clicks tell, or all of these fused,
+    and with the likeness of pictures where one was asked with. ``distance`` is the containment distance, or that of two
+    pictures in a search by a picture alone; ``contained`` says whether the product lies in the query's region.
     """
 
     product: Product
     score: float
     distance: float
     contained: bool
+    pictured: bool = False
 
 
 @dataclass(frozen=True, slots=True)

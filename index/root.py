@@ -24,6 +24,7 @@ from index.snapshot import (
     CANDIDATES,
     MANIFEST,
     PAYLOAD,
+    PICTURES,
     Contents,
     Manifest,
     Snapshot,
@@ -85,10 +86,11 @@ def drafting(root: Path) -> Iterator[Path]:
 def publish(root: Path, draft: Path, contents: Contents) -> Path:
     """Seal a complete ``draft`` with its manifest, move it to its place, make it current; return it."""
     created = datetime.now(UTC)
-    # what a candidate index consists of depends on its kind, and there may be a behaviour channel
-    more = (path for name in (CANDIDATES, BEHAVIOUR) for path in (draft / name).rglob("*") if path.is_file())
-    sealed = draft / BEHAVIOUR / BUNDLE
-    names = {*PAYLOAD, *(path.relative_to(draft).as_posix() for path in more if path.parent != sealed)}
+    # what a candidate index consists of depends on its kind, and there may be more channels
+    parts = (draft / CANDIDATES, draft / BEHAVIOUR, draft / PICTURES)
+    more = (path for part in parts for path in part.rglob("*") if path.is_file())
+    sealed = {part / BUNDLE for part in parts}
+    names = {*PAYLOAD, *(path.relative_to(draft).as_posix() for path in more if path.parent not in sealed)}
     files = {name: recorded(draft / name) for name in sorted(names)}
     identity = hashlib.sha256(
         "".join((created.isoformat(), contents.model, *(r.sha256 for r in files.values()))).encode()

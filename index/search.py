@@ -14,7 +14,7 @@ import numpy as np
 
 from index.algebra import Region
 from index.answering import Answering, Stopwatch
-from index.asked import MAX_DEPTH, Asked, ModeError, Search, Similar, page_of
+from index.asked import MAX_DEPTH, Asked, ByPicture, ModeError, Search, Similar, page_of
 from index.behaviour import BehaviourChannel
 from index.candidates import CandidateIndex
 from index.channels import Channels, Place
@@ -26,10 +26,11 @@ from index.filters import FilterError
 from index.lexical import LEXICAL, LexicalIndex
 from index.live import LiveProducts, LiveView
 from index.live_rows import LiveRows
+from index.pictures import PictureChannel
 from index.refinement import NOTHING, Refinement, RefinementError
 from index.results import Hit, Mode, SearchResult, Timings, Total
 from index.selection import Selections
-from index.snapshot import BEHAVIOUR, CANDIDATES, ENCODER, Snapshot, SnapshotError
+from index.snapshot import BEHAVIOUR, CANDIDATES, ENCODER, PICTURES, Snapshot, SnapshotError
 from index.sought import NOWHERE, Sought
 from index.view import View
 from model.catalog import searchable_text
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MAX_DEPTH",
     "Asked",
+    "ByPicture",
     "EmptyTextError",
     "ExpressionError",
     "FilterError",
@@ -67,6 +69,8 @@ __all__ = [
     "UnknownProductError",
 ]
 
+_Bytes = bytes
+"""A searcher has a size in bytes of that name."""
 _REFUSALS = (ValueError, UnknownProductError)
 """What is wrong with a search, not with the searcher."""
 
@@ -105,6 +109,13 @@ class Searcher:
                 if snapshot.behaviour is None
                 else BehaviourChannel(directory / BEHAVIOUR, c=manifest.geometry.curvature, manifest=snapshot.behaviour)
             )
+            pictures = (
+                None
+                if snapshot.pictures is None
+                else PictureChannel(
+                    directory / PICTURES, products=manifest.products, threads=threads, manifest=snapshot.pictures
+                )
+            )
         except ValueError as error:
             raise SnapshotError(f"snapshot {manifest.id} in {directory} cannot be opened: {error}") from error
         for name, index in (("candidate", candidates), ("lexical", lexical), ("behaviour", behaviour)):
@@ -115,7 +126,8 @@ class Searcher:
                 )
         geometry = manifest.geometry
         resident = hold(snapshot.points, device, c=geometry.curvature, gamma=geometry.gamma)
-        return cls(snapshot, Channels(encoder, candidates, manifest.candidates, lexical, resident, behaviour))
+        channels = Channels(encoder, candidates, manifest.candidates, lexical, resident, behaviour, pictures)
+        return cls(snapshot, channels)
 
     @property
     def snapshot_id(self) -> str:
@@ -245,7 +257,8 @@ class Searcher:
     ) -> SearchResult:
         """The products nearest to one of the catalogue, which is left out itself.
 
-        Its region is its point, so the distance is the plain one, and only products at the same point are contained.
+        Its region is its point, so the distance is the plain one, and only products at the same point are contained. If
+        it has a picture, the ranks by distance and by the likeness of pictures are fused.
 
         Raises:
             UnknownProductError: there is no such product.
@@ -253,6 +266,38 @@ class Searcher:
             ValueError: ``limit < 1``, ``offset < 0`` or ``limit + offset > MAX_DEPTH``.
         """
         return self.answer(Similar(product_id, limit, offset, refinement))
+
+    def by_picture(
+        self,
+        picture: _Bytes,
+        query: str | Expression | None = None,
+        *,
+        limit: int = 10,
+        offset: int = 0,
+        refinement: Refinement = NOTHING,
+    ) -> SearchResult:
+        """The products whose pictures are most like ``picture``, a file's bytes, and that answer ``query``, if any.
+
+        With a query the ranks that a hybrid search gives and those by the likeness of pictures are fused, and distances
+        and what is contained are the query's. Without, distances are those between the pictures, and nothing is
+        contained.
+
+        Raises:
+            ModeError: the snapshot has no pictures.
+            PictureError: it is no picture, or none that is read.
+            EmptyTextError, ExpressionError, FilterError, RefinementError, ValueError: as :meth:`search`.
+        """
+        return self.answer(ByPicture(picture, query, limit, offset, refinement))
+
+    def thumbnail(self, product_id: str) -> _Bytes | None:
+        """A small JPEG of a product's picture, None if it has none.
+
+        Raises:
+            UnknownProductError: there is no such product.
+        """
+        view = self._view(NOTHING, self._live.view)
+        row, pictures = self._row(product_id, view), self.channels.pictures
+        return None if pictures is None else pictures.thumbnail(row, view)
 
     def answer(self, asked: Asked) -> SearchResult:
         """The answer to what :meth:`search` or :meth:`similar` would be asked, or their error."""
@@ -327,12 +372,21 @@ class Searcher:
         page, view = page_of(asked), self._view(asked.refinement, live)
         if isinstance(asked, Search):
             if asked.mode == "behaviour" and self.channels.behaviour is None:
-                raise ModeError("this snapshot has no behaviour channel: it was built without --behaviour")
+                raise ModeError("this snapshot has no behaviour channel: it was built without --behaviour", part="mode")
             return Sought(NOWHERE, asked.mode, view, page, asked.refinement, _conjunctions(asked.query))
+        pictures = self.channels.pictures
+        if isinstance(asked, ByPicture):
+            if pictures is None:
+                raise ModeError("this snapshot has no picture channel: it was built without --images", part="image")
+            conjunctions = () if asked.query is None else _conjunctions(asked.query)
+            sent = pictures.encode(asked.picture)
+            return Sought(NOWHERE, "image", view, page, asked.refinement, conjunctions, picture=sent)
         row = self._row(asked.product_id, view)
         point = view.points(np.array([row]))[0]
         region = Region.around(point, np.zeros_like(point))
-        return Sought(Place(region), "hyperboloid", view, page, asked.refinement, without=row)
+        picture = None if pictures is None else pictures.point(row, view)
+        mode: Mode = "hyperboloid" if picture is None else "image"
+        return Sought(Place(region), mode, view, page, asked.refinement, without=row, picture=picture)
 
     def _view(self, refinement: Refinement, live: LiveView) -> View:
         refinement.check(live.types)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self, TypeVar
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
@@ -21,8 +21,10 @@ from index.points import load_points
 from index.shapes import INDEX, Backend, Form, Shape
 from model import bundle, manifests
 from model.behaviour import bundle as behaviour_bundle
+from model.image import bundle as image_bundle
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import numpy as np
@@ -30,13 +32,17 @@ if TYPE_CHECKING:
 
     from index.columns import Columns
 
+_BundleManifest = TypeVar("_BundleManifest", bundle.Manifest, behaviour_bundle.Manifest, image_bundle.Manifest)
+
 FORMAT = 4
 MANIFEST = "manifest.json"
 POINTS = "points.npy"
 CANDIDATES = "candidates"
 ENCODER = "encoder"
-BEHAVIOUR, BUNDLE = "behaviour", "bundle"
-"""The behaviour channel's directory, if there is one, and in it that of its bundle."""
+BEHAVIOUR, PICTURES = "behaviour", "pictures"
+"""Directories of the channels that a snapshot may have."""
+BUNDLE = "bundle"
+"""In each of them that of its bundle."""
 PAYLOAD = (
     POINTS,
     f"{CANDIDATES}/{INDEX}",
@@ -45,7 +51,7 @@ PAYLOAD = (
     COLUMNS,
     *(f"{lexical.LEXICAL}/{name}" for name in lexical.FILES),
 )
-"""Files of every snapshot; its candidate index may have more, and there may be a behaviour channel."""
+"""Files of every snapshot; its candidate index may have more, and there may be more channels."""
 
 
 class SnapshotError(ValueError):
@@ -125,6 +131,8 @@ class Contents(BaseModel):
     fusion: Fusion
     behaviour: str | None = None
     """Version of the behaviour bundle inside, if there is one."""
+    pictures: str | None = None
+    """Version of the image bundle inside, if there is one."""
     catalog: str
     """Fingerprint of the catalogue, ``sha256:…``."""
     as_of: float
@@ -161,6 +169,7 @@ class Snapshot:
     manifest: Manifest
     encoder: bundle.Manifest
     behaviour: behaviour_bundle.Manifest | None
+    pictures: image_bundle.Manifest | None
     points: NDArray[np.float32]
     documents: Documents
     columns: Columns
@@ -176,8 +185,12 @@ class Snapshot:
         manifest = read_manifest(directory)
         for name, record in manifest.files.items():
             _check_file(directory / name, record, manifest.id)
-        encoder = _checked_encoder(directory / ENCODER, manifest)
-        behaviour = _checked_behaviour(directory / BEHAVIOUR / BUNDLE, manifest)
+        encoder = _checked(directory / ENCODER, bundle.load_manifest, manifest.model, manifest)
+        assert encoder is not None, "every snapshot names its encoder"
+        behaviour = _checked(
+            directory / BEHAVIOUR / BUNDLE, behaviour_bundle.load_manifest, manifest.behaviour, manifest
+        )
+        pictures = _checked(directory / PICTURES / BUNDLE, image_bundle.load_manifest, manifest.pictures, manifest)
         try:
             points = load_points(directory / POINTS)
             documents = Documents(directory)
@@ -191,7 +204,7 @@ class Snapshot:
                 f"dimensions, but holds points of shape {points.shape}, {len(documents)} products and {len(columns)} "
                 "rows of columns"
             )
-        return cls(directory, manifest, encoder, behaviour, points, documents, columns)
+        return cls(directory, manifest, encoder, behaviour, pictures, points, documents, columns)
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -230,29 +243,19 @@ def _check_file(path: Path, record: FileRecord, snapshot_id: str) -> None:
         )
 
 
-def _checked_encoder(directory: Path, manifest: Manifest) -> bundle.Manifest:
-    try:
-        found = bundle.load_manifest(directory)
-    except bundle.BundleError as error:
-        raise SnapshotError(f"the encoder of snapshot {manifest.id} is not usable: {error}") from error
-    if found.version != manifest.model:
-        raise SnapshotError(
-            f"snapshot {manifest.id} was built with encoder {manifest.model}, but {directory} holds "
-            f"{found.version}; rebuild it with `saddle reindex`"
-        )
-    return found
-
-
-def _checked_behaviour(directory: Path, manifest: Manifest) -> behaviour_bundle.Manifest | None:
-    if manifest.behaviour is None:
+def _checked(
+    directory: Path, load: Callable[[Path], _BundleManifest], version: str | None, manifest: Manifest
+) -> _BundleManifest | None:
+    """The manifest of the bundle that should be of ``version``, None if there should be none."""
+    if version is None:
         return None
     try:
-        found = behaviour_bundle.load_manifest(directory)
-    except behaviour_bundle.BehaviourBundleError as error:
-        raise SnapshotError(f"the behaviour channel of snapshot {manifest.id} is not usable: {error}") from error
-    if found.version != manifest.behaviour:
+        found = load(directory)
+    except ValueError as error:
+        raise SnapshotError(f"a bundle of snapshot {manifest.id} is not usable: {error}") from error
+    if found.version != version:
         raise SnapshotError(
-            f"snapshot {manifest.id} was built with {manifest.behaviour}, but {directory} holds {found.version}; "
+            f"snapshot {manifest.id} was built with {version}, but {directory} holds {found.version}; "
             "rebuild it with `saddle reindex`"
         )
     return found

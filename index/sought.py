@@ -33,11 +33,18 @@ class Sought:
     refinement: Refinement = NOTHING
     conjunctions: tuple[Conjunction, ...] = ()
     without: int | None = None
+    picture: NDArray[np.float32] | None = None
+    """Where the picture lies that is asked with (d)."""
 
     @property
     def region(self) -> Region:
         """Where its answers lie."""
         return self.place.region
+
+    @property
+    def by_region(self) -> bool:
+        """Whether hits are looked for near its region."""
+        return bool(self.region.boxes) and self.mode not in ("lexical", "behaviour")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import weakref
 import zlib
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import orjson
 
@@ -59,6 +59,13 @@ class Product:
     price: float | None = None
     image: str = ""
     attributes: Mapping[str, str | float | bool] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PicturedProduct(Product):
+    """A product whose picture the catalogue holds itself, in a column ``image`` of bytes."""
+
+    picture: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +112,7 @@ class Rejects:
         """Set aside ``row``, which starts at ``line`` of its file."""
         self.reasons[reason.partition(":")[0]] += 1
         entry = {"line": line, "reason": reason, "row": row}
-        self._rows.write(orjson.dumps(entry, default=str, option=orjson.OPT_APPEND_NEWLINE))
+        self._rows.write(orjson.dumps(entry, default=_told, option=orjson.OPT_APPEND_NEWLINE))
 
     def write(self, path: Path) -> None:
         """Write the rows to ``path`` as JSON Lines: ``line``, ``reason`` and ``row``, in the file's order."""
@@ -292,16 +299,19 @@ def _product(values: Mapping[str, object], *, typed: bool) -> Product:
         for name, value in values.items()
         if name not in _FIELDS and (attribute := _attribute(value, typed=typed)) is not None
     }
-    return Product(
-        product_id=_product_id(values),
-        title=_words_of(values, "title"),
-        description=_text(values, "description"),
-        brand=_text(values, "brand"),
-        category_path=_text(values, "category_path"),
-        price=price,
-        image=_text(values, "image"),
-        attributes=attributes,
-    )
+    described: dict[str, Any] = {
+        "product_id": _product_id(values),
+        "title": _words_of(values, "title"),
+        "description": _text(values, "description"),
+        "brand": _text(values, "brand"),
+        "category_path": _text(values, "category_path"),
+        "price": price,
+        "attributes": attributes,
+    }
+    image = values.get("image")
+    if isinstance(image, bytes) and image:
+        return PicturedProduct(**described, picture=image)
+    return Product(**described, image=_text(values, "image"))
 
 
 def _product_id(values: Mapping[str, object]) -> str:
@@ -371,6 +381,11 @@ def _attribute(value: object, *, typed: bool) -> str | float | bool | None:
     if not typed and text.lower() in ("true", "false"):
         return text.lower() == "true"
     return text or None
+
+
+def _told(value: object) -> str:
+    """What JSON has no form for, in a list for people."""
+    return f"{len(value):,} bytes" if isinstance(value, bytes) else str(value)
 
 
 def _claim(first_lines: dict[T, int], key: T, line: int, *, what: str) -> None:

@@ -34,6 +34,7 @@ _FORMATS: dict[str, Format] = {
 }
 _JSON_HEAD = 100
 _PARQUET_BATCH = 1024
+_PICTURES = "image"
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -221,8 +222,8 @@ def _open_parquet(path: Path) -> Iterator[Table]:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
-        # bytes, such as images, are neither text nor a number: they stay in the file
-        columns = [f.name for f in file.schema_arrow if not _holds_bytes(pa.types, f.type)]
+        # bytes are neither text nor a number: they stay in the file, but for pictures
+        columns = [f.name for f in file.schema_arrow if f.name == _PICTURES or not _holds_bytes(pa.types, f.type)]
         yield Table(tuple(columns), _parquet_rows(file, columns))
 
 

@@ -20,7 +20,9 @@ REQUEST_ID = "X-Request-ID"
 MAX_BODY_BYTES = 64 * 1024
 MAX_PRODUCT_BYTES = 1 << 20
 MAX_BULK_BYTES = 32 << 20
-_PRODUCTS = "/v1/products"
+MAX_PICTURE_BYTES = 24 << 20
+"""In Base64 it is a third more than the picture."""
+_PRODUCTS, _PICTURES = "/v1/products", "/v1/search/image"
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _SAFE = (
     (b"x-content-type-options", b"nosniff"),
@@ -104,6 +106,8 @@ def _request_id(scope: Scope) -> str:
 def _most(path: str) -> int:
     if path == _PRODUCTS:
         return MAX_BULK_BYTES
+    if path == _PICTURES:
+        return MAX_PICTURE_BYTES
     return MAX_PRODUCT_BYTES if path.startswith(f"{_PRODUCTS}/") else MAX_BODY_BYTES
 
 

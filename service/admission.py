@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from service.metrics import Metrics
 
 MAX_OTHERS = 16
-"""Requests besides searches that may be inside: each may bring a body of 32 MiB."""
+"""Requests besides plain searches that may be inside: each may bring a body of 32 MiB."""
 _LEAST, _FIRST, _MOST = 8, 32, 1024
 _FEW = 16
 """Answers to look at before a correction, or as many as there are places if that is more: one turn of the queue."""
@@ -141,7 +141,7 @@ class AdmissionMiddleware:
         if scope["type"] != "http" or (route := route_of(scope)).is_probe:
             await self._app(scope, receive, send)
             return
-        limit = self._searches if route.is_search else self._others
+        limit = self._searches if route.is_search and not route.is_heavy else self._others
         if not limit.enter():
             await self._refuse(scope, send, limit.places)
             return

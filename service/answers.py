@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from index.asked import ByPicture
 from service import tracing
 from service.batching import Batcher
 from service.cache import AnswerCache
@@ -59,8 +60,8 @@ class Answers:
             DeadlineExceededError: the request's deadline passed before it was begun.
             ValueError, UnknownProductError: as :meth:`index.search.Searcher.search` and ``similar`` do.
         """
-        # before the search begins, so that it sees what this version has, or more
-        version = None if self._cache.off else self._live.version
+        # before the search begins, so that it sees what this version has, or more; a picture is not sent twice
+        version = None if self._cache.off or isinstance(asked, ByPicture) else self._live.version
         answer = None if version is None else self._cache.get(version, asked)
         if version is not None:
             self._metrics.cache(answer is not None)

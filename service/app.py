@@ -27,7 +27,7 @@ from service.metrics import Metrics
 from service.openapi import prune
 from service.patience import TIMEOUT_FIELD, PatienceMiddleware
 from service.probe import RecallProbe
-from service.routes import batch, console, docs, explain, health, metrics, products, search, snapshots
+from service.routes import batch, console, docs, explain, health, metrics, pictures, products, search, snapshots
 from service.scopes import RouteTable
 from service.watch import watching
 
@@ -109,6 +109,7 @@ def create_app(
     for router in (
         search.routes(answers, measured),
         batch.routes(answers, measured),
+        pictures.routes(answers, live, measured),
         explain.routes(live),
         products.routes(live),
         snapshots.routes(live, settings.index),

@@ -42,6 +42,8 @@ _EXPECTED = (
     ("index.refinement", "RefinementError"),
     ("index.snapshot", "SnapshotError"),
     ("index.build", "BuildError"),
+    ("index.familiarity", "UnfamiliarError"),
+    ("index.picture_files", "NoPicturesError"),
     ("index.journal", "JournalError"),
     ("service.keys", "KeysError"),
 )

@@ -7,6 +7,7 @@ finding the hits.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from service.schemas_answer import ProductBody
 
@@ -31,6 +32,7 @@ def search_document(
                 "score": hit.score,
                 "distance": hit.distance,
                 "contained": hit.contained,
+                "thumbnail": f"/v1/thumbnails/{quote(hit.product.product_id, safe='')}" if hit.pictured else None,
                 "product": hit.product if fields is None else _shown(hit.product, fields),
             }
             for hit in result.hits

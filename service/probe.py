@@ -84,12 +84,12 @@ class RecallProbe:
     def offer(self, question: Callable[[Searcher], SearchResult], result: SearchResult) -> None:
         """Run ``question``, which was answered by ``result``, again if it is time to; returns at once.
 
-        The gaps between probes are random, so that they fall in with no rhythm of the queries. What is looked for by
-        words alone is exact anyway, and what clicks tell is not looked for by distance.
+        The gaps between probes are random, so that they fall in with no rhythm of the queries. What is not
+        looked for by distance from a query is left alone.
         """
         if not self._per_second or self._clock() < self._due:
             return
-        if result.mode in ("lexical", "behaviour") or not 0 < len(result.hits) <= MOST_HITS:
+        if result.mode not in ("hybrid", "hyperboloid") or not 0 < len(result.hits) <= MOST_HITS:
             return
         if self._probing is not None and not self._probing.done():
             return

@@ -20,7 +20,7 @@ from pydantic_core import PydanticCustomError
 from index.expression import Expression, ExpressionError, normal_form, texts
 from index.operators import from_json, parse
 from index.refinement import FACET_SIZE
-from index.results import Mode
+from index.results import TextMode
 from model.text import words
 from service.schemas_refinement import Facets, FacetSize, Fields, FilterChoice, FilterParam, SortChoice, place
 
@@ -83,7 +83,8 @@ def _check_operand(text: str, pointer: str) -> None:
         raise PydanticCustomError(error.type, error.message_template, context) from error
 
 
-def _inside_window(offset: int, info: ValidationInfo) -> int:
+def inside_window(offset: int, info: ValidationInfo) -> int:
+    """The offset, if a page there is not too deep; a validator, after that of ``limit``."""
     limit = info.data.get("limit")
     if limit is not None and limit + offset > MAX_WINDOW:
         raise PydanticCustomError(
@@ -143,7 +144,7 @@ Syntax = Annotated[
     Field(description="How a text is read: `plain` takes it as it is, whatever quotes or brackets it holds."),
 ]
 ModeChoice = Annotated[
-    Mode,
+    TextMode,
     Field(
         description="What finds and orders the hits: `hyperboloid` the distance to the query's region, `lexical` "
         "BM25, `behaviour` what shoppers clicked, where the index has that channel; `hybrid` all of them."
@@ -182,7 +183,7 @@ class SearchRequest(BaseModel):
     facet_size: FacetSize = FACET_SIZE
     fields: Fields | None = None
 
-    _check_window = field_validator("offset")(_inside_window)
+    _check_window = field_validator("offset")(inside_window)
 
 
 class SearchParams(BaseModel):
@@ -201,7 +202,7 @@ class SearchParams(BaseModel):
     facet_size: FacetSize = FACET_SIZE
     fields: Fields | None = None
 
-    _check_window = field_validator("offset")(_inside_window)
+    _check_window = field_validator("offset")(inside_window)
 
 
 class SimilarRequest(BaseModel):
@@ -215,7 +216,7 @@ class SimilarRequest(BaseModel):
     filter: FilterChoice = None
     fields: Fields | None = None
 
-    _check_window = field_validator("offset")(_inside_window)
+    _check_window = field_validator("offset")(inside_window)
 
 
 class SimilarParams(BaseModel):
@@ -229,4 +230,4 @@ class SimilarParams(BaseModel):
     filter: FilterParam = None
     fields: Fields | None = None
 
-    _check_window = field_validator("offset")(_inside_window)
+    _check_window = field_validator("offset")(inside_window)

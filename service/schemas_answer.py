@@ -32,11 +32,19 @@ class HitBody(BaseModel):
         float,
         Field(
             description="What ordered the hit, higher is better: the negated distance, BM25, what clicks tell, or all "
-            "of these fused."
+            "of these fused, and with the likeness of pictures."
         ),
     ]
-    distance: Annotated[float, Field(description="Containment distance from the query's hyperboloid.", ge=0)]
+    distance: Annotated[
+        float,
+        Field(
+            description="Containment distance from the query's hyperboloid; in a search by a picture alone, between "
+            "the two pictures.",
+            ge=0,
+        ),
+    ]
     contained: Annotated[bool, Field(description="Whether the product lies inside the query's hyperboloid.")]
+    thumbnail: Annotated[str | None, Field(description="Where a small picture of it is, if there is one.")]
     product: ProductBody
 
 

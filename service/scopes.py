@@ -20,6 +20,8 @@ _LINK: _Needs = {"GET": "search", "POST": "search"}
 DECLARED: Mapping[str, Mapping[str, Scope | None]] = {
     "/v1/search": _LINK,
     "/v1/search/batch": {"POST": "search"},
+    "/v1/search/image": {"POST": "search"},
+    "/v1/thumbnails/{product_id:path}": {"GET": "search"},
     "/v1/similar": _LINK,
     "/v1/explain": _LINK,
     "/v1/products": {"POST": "write"},
@@ -41,6 +43,8 @@ DECLARED: Mapping[str, Mapping[str, Scope | None]] = {
 """By path and method, the scope that a key must have; None where no key is needed."""
 PROBES = frozenset({"/livez", "/readyz", "/metrics"})
 """Asked by machines that must get an answer, above all under overload."""
+HEAVY = frozenset({"/v1/search/image"})
+"""Searches that bring much to hold in memory."""
 
 
 class UndeclaredRouteError(Exception):
@@ -56,6 +60,7 @@ class Route(NamedTuple):
     """A key needs one of these; none, and no key is needed."""
     is_search: bool
     is_probe: bool
+    is_heavy: bool = False
 
 
 class RouteTable:
@@ -112,7 +117,7 @@ def _routes(path: str, needs: Mapping[str, Scope | None]) -> dict[str, Route]:
 
     def route(scopes: Iterable[Scope | None]) -> Route:
         wanted = frozenset(scope for scope in scopes if scope is not None)
-        return Route(path, wanted, is_search=wanted == {"search"}, is_probe=path in PROBES)
+        return Route(path, wanted, is_search=wanted == {"search"}, is_probe=path in PROBES, is_heavy=path in HEAVY)
 
     found = {method: route([scope]) for method, scope in needs.items()}
     found[""] = route(needs.values())

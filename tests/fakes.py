@@ -16,6 +16,9 @@ from model import bundle, lorentz
 from model.behaviour import bundle as behaviour_bundle
 from model.behaviour.clicks import query_key
 from model.catalog import Product
+from model.image import bundle as image_bundle
+from model.image.surface import Surface
+from model.image.tree import Tree
 from model.text import Vocabulary
 
 if TYPE_CHECKING:
@@ -110,6 +113,33 @@ def write_bundle(
     _save_explainer(directory / bundle.EXPLAINER)
     geometry = bundle.Geometry(dim=dim, curvature=curvature, gamma=gamma)
     return bundle.seal(directory, geometry=geometry, created=CREATED, catalog="sha256:0123456789ab", training={})
+
+
+def write_image_bundle(directory: Path, *, sheet: bool = False) -> image_bundle.Manifest:
+    """An image bundle that knows colours: a picture's point is its mean colour, grey at the origin."""
+    directory.mkdir(parents=True)
+    numbers = {"half": np.float32(127.5), "axes": np.array([1, 2], dtype=np.int64)}
+    nodes = [
+        helper.make_node("Cast", ["pictures"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["floats", "axes"], ["means"], keepdims=0),
+        helper.make_node("Sub", ["means", "half"], ["shifted"]),
+        helper.make_node("Div", ["shifted", "half"], ["point" if sheet else "scaled"]),
+        *([] if sheet else [helper.make_node("LpNormalization", ["scaled"], ["point"], axis=-1, p=2)]),
+    ]
+    pictures = helper.make_tensor_value_info("pictures", TensorProto.UINT8, ["N", 8, 6, 3])
+    point = helper.make_tensor_value_info("point", TensorProto.FLOAT, ["N", 3])
+    constants = [numpy_helper.from_array(np.asarray(value), name) for name, value in numbers.items()]
+    graph = helper.make_graph(nodes, "colours", [pictures], [point], constants)
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10),
+        directory / image_bundle.ENCODER,
+    )
+    tree = Tree((("red", "blue"),), np.empty((0, 2), dtype=np.int64))
+    image_bundle.write_classes(directory, tree, np.eye(2, 3, dtype=np.float32))
+    surface = Surface(kind="sheet", dim=3, curvature=1.0, radius=2.0) if sheet else Surface(dim=3)
+    return image_bundle.seal(
+        directory, surface=surface, size=(8, 6), created=CREATED, catalog="sha256:0123456789ab", training={}
+    )
 
 
 def write_behaviour(

@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from index.asked import Asked, Search
+from index.asked import Asked, ByPicture, Search
 from index.documents import UnknownProductError
 from index.facets import Facet
 from index.live_rows import LiveRows
@@ -108,6 +108,8 @@ class FakeSearcher:
         options = {"limit": asked.limit, "offset": asked.offset, "refinement": asked.refinement}
         if isinstance(asked, Search):
             return self.search(asked.query, mode=asked.mode, **options)
+        if isinstance(asked, ByPicture):
+            return self._page("image", asked.limit, asked.offset, asked.refinement)
         return self.similar(asked.product_id, **options)
 
     def search_many(self, asked: Sequence[Asked]) -> list[SearchResult | Exception]:

@@ -16,10 +16,14 @@ import numpy as np
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
+from model.catalog import PicturedProduct
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from model.catalog import Product
 
 MAX_BYTES = 32 << 20
 MAX_PIXELS = 25_000_000
@@ -85,18 +89,38 @@ def open_picture(data: bytes, *, height: int, width: int) -> Image.Image:
     return sheet
 
 
-def read(path: Path, *, height: int, width: int) -> NDArray[np.uint8]:
-    """As :func:`decode`, of a file.
+def has_picture(product: Product, root: Path | None) -> bool:
+    """Whether the catalogue holds a product's picture, or names one below ``root``, if that is given."""
+    return isinstance(product, PicturedProduct) or bool(product.image and root is not None)
+
+
+def picture_of(product: Product, root: Path | None) -> bytes:
+    """The picture of a product that has one: its bytes, or those of the file that it names below ``root``.
 
     Raises:
-        PictureError: as there, or there is no such file.
+        PictureError: there is no such file below ``root``.
     """
+    if isinstance(product, PicturedProduct):
+        return product.picture
+    if root is None:
+        raise PictureError(f"picture {product.image!r} is to be looked for below an image root, and none is given")
+    path = below(root, product.image)
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+            return file.read(MAX_BYTES + 1)
     except OSError as error:
         raise PictureError(f"{path.name} cannot be read: {error.strerror}") from error
-    return decode(data, height=height, width=width)
+
+
+def thumbnail(data: bytes, *, side: int) -> bytes:
+    """A JPEG of the picture in ``data`` that fits into ``side`` × ``side``, on white.
+
+    Raises:
+        PictureError: as :func:`decode`.
+    """
+    written = BytesIO()
+    open_picture(data, height=side, width=side).save(written, "JPEG", quality=80)
+    return written.getvalue()
 
 
 def below(root: Path, name: str) -> Path:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from index.build import BuildReport, Stage
     from index.fusion import Fusion
+    from index.picture_files import PictureCensus
     from index.snapshot import Trial
 
 _LABELS: dict[Stage, str] = {
@@ -68,6 +69,14 @@ def reindex(
         bool,
         typer.Option("--all-queries", help="Learn from test queries too: to serve with, not to measure with."),
     ] = False,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="Image bundle of `saddle train --channel image`, to add a channel of pictures."),
+    ] = None,
+    image_root: Annotated[
+        Path | None,
+        typer.Option(help="Folder below which the catalogue's images are; not for those it holds.", file_okay=False),
+    ] = None,
     max_reject_share: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Share of bad rows above which nothing is published.")
     ] = 0.05,
@@ -103,6 +112,7 @@ def reindex(
       saddle reindex --model M --catalog C --out I --as-of 2026-11-21T03:00:00
       saddle reindex --model M --catalog C --out I --behaviour var/behaviour
       saddle reindex --model M --catalog C --out I --interactions clicks.csv --all-queries
+      saddle reindex --model M --catalog C --out I --images var/image --image-root photos
     """
     from index.build import build
     from index.device import Device
@@ -111,6 +121,8 @@ def reindex(
         raise CommandError("--behaviour is a channel learnt before and --interactions teach a new one: give either")
     if all_queries and interactions is None:
         raise CommandError("--all-queries means nothing without --interactions")
+    if image_root is not None and images is None:
+        raise CommandError("--image-root means nothing without --images")
     rejects_path = rejects or out / "rejects.jsonl"
     with ExitStack() as stack:
         if interactions is not None:
@@ -129,6 +141,8 @@ def reindex(
             queries=_lines(queries) if queries else None,
             judgments=judgments,
             behaviour=behaviour,
+            images=images,
+            image_root=image_root,
             allow_foreign=allow_foreign,
             as_of=None if as_of is None else as_of.timestamp(),
             device=Device.parse(device),
@@ -228,6 +242,14 @@ def _how_fused(fusion: Fusion, *, behaviour: bool) -> str:
     )
 
 
+def _pictured(census: PictureCensus) -> dict[str, str]:
+    told = {"pictures": f"{census.read:,}" + (f"; {census.without:,} products have none" if census.without else "")}
+    told |= {f"  {reason}": f"{count:,}" for reason, count in census.unreadable.items()}
+    if census.examples:
+        told["  such as"] = census.examples[0]
+    return told
+
+
 def _tried(trial: Trial) -> str:
     return f"recall {trial.recall:.4f} of {trial.count:,} in {1e3 * trial.latency_seconds:.2f} ms"
 
@@ -243,6 +265,7 @@ def _print_report(report: BuildReport, rejects_path: Path) -> None:
         "model": report.model,
         "products": f"{report.products:,}",
         **({"clicks": f"{report.behaviour} knows {report.clicked:,} of them"} if report.behaviour else {}),
+        **({} if report.pictures is None else _pictured(report.pictures)),
         **({"live changes": f"{report.folded:,} newer than the catalogue, folded in"} if report.folded else {}),
         "rejected rows": f"{report.rejects:,}" + (f", listed in {rejects_path}" if report.rejects else ""),
         **{f"  {reason}": f"{count:,}" for reason, count in report.reasons.items()},

@@ -9,13 +9,22 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
+    from index.asked import Asked
     from index.explain import Explanation
     from index.expression import Expression
+    from index.refinement import Refinement
+    from index.results import TextMode
 
 
 def search(
-    query: Annotated[str, typer.Argument(help="What a shopper would type.")],
     index: Annotated[Path, typer.Option(help="Index root, where `saddle reindex` publishes.", envvar="SADDLE_INDEX")],
+    query: Annotated[
+        str | None, typer.Argument(help="What a shopper would type; not needed with --image.", show_default=False)
+    ] = None,
+    image: Annotated[
+        Path | None,
+        typer.Option(help="A photograph: find products whose pictures are like it.", exists=True, dir_okay=False),
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many products to show.")] = 10,
     mode: Annotated[
         Literal["hybrid", "hyperboloid", "lexical", "behaviour"],
@@ -51,6 +60,8 @@ def search(
       saddle search drill --filter 'price < 50 AND brand IN ("3M", "Behr")'
       saddle search drill --filter 'category_path UNDER "Tools"' --facet brand
       saddle search drill --sort=-price
+      saddle search --image photo.jpg
+      saddle search "red" --image photo.jpg
     """
     from index.changes import opened
     from index.device import Device
@@ -59,11 +70,15 @@ def search(
     from index.refinement import Refinement, Sort
     from service.listing import print_json, print_table, timed
 
+    if query is None and image is None:
+        raise typer.BadParameter("say what to look for, or give a photograph with --image", param_hint="QUERY")
+    if image is not None and (explain or mode != "hybrid"):
+        raise typer.BadParameter("it has no mode and no grid; leave --mode and --explain out", param_hint="--image")
     if explain and operators:
         raise typer.BadParameter(
             "an expression has no terms of its own; explain one of its texts", param_hint="--explain"
         )
-    sought = _read(query) if operators else query
+    sought = _read(query) if operators and query is not None else query
     refinement = Refinement(
         filter=None if wanted is None else parse_filter(wanted),
         sort=None if sort is None else Sort.parse(sort),
@@ -71,17 +86,29 @@ def search(
     )
     explanation = None
     with opened(index, device=Device.parse(device)) as searcher:
-        result, took_ms = timed(lambda: searcher.search(sought, mode=mode, limit=limit, refinement=refinement))
-        if explain and result.hits:
+        asked = _asked(sought, image, mode, limit, refinement)
+        result, took_ms = timed(lambda: searcher.answer(asked))
+        if explain and result.hits and query is not None:
             first = result.hits[0].product.product_id
             explanation = explained(searcher, query, first)
     if as_json:
-        asked = {"query": query, **({"explanation": asdict(explanation)} if explanation else {})}
-        print_json(asked, result, took_ms)
+        told = {"query": query, **({"explanation": asdict(explanation)} if explanation else {})}
+        print_json(told, result, took_ms)
         return
     print_table(result, took_ms)
     if explanation:
         _print_explanation(explanation)
+
+
+def _asked(
+    query: str | Expression | None, image: Path | None, mode: TextMode, limit: int, refinement: Refinement
+) -> Asked:
+    from index.asked import ByPicture, Search
+
+    if image is not None:
+        return ByPicture(image.read_bytes(), query, limit, refinement=refinement)
+    assert query is not None
+    return Search(query, mode, limit, refinement=refinement)
 
 
 def _print_explanation(explanation: Explanation) -> None:

@@ -161,8 +161,8 @@ def train(
             )
         )
     elif channel == "image":
-        if image_root is None or (backbone is None) != (weights is None):
-            raise CommandError("the image channel needs --image-root, and a --backbone with its --weights or neither")
+        if (backbone is None) != (weights is None):
+            raise CommandError("the image channel needs a --backbone with its --weights, or neither")
         from service.commands import train_image as images
 
         told = images.train_image(

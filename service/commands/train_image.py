@@ -25,7 +25,8 @@ class Asked:
     """What was asked for on the command line."""
 
     catalog: Path
-    image_root: Path
+    image_root: Path | None
+    """Where the files are that the catalogue names; not needed where it holds pictures itself."""
     out: Path
     minutes: float
     steps: int | None

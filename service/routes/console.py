@@ -12,7 +12,7 @@ _HEADERS = {
     "Cache-Control": "no-cache",
     # The page loads nothing but its own two files and talks to nobody but this service.
     "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data: blob:; "
         "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     ),
 }

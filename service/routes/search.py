@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from index.asked import Asked, ModeError, Search, Similar
 from index.filters import FilterError
 from index.refinement import Refinement, RefinementError, Sort
+from model.image.pictures import PictureError
 from model.runtime import EmptyTextError
 from service import tracing
 from service.answers import Answers
@@ -85,21 +86,28 @@ def routes(answers: Answers, metrics: Metrics) -> APIRouter:
         return await answer(_similar_of(params), "product_id", params.fields, request)
 
     async def answer(asked: Asked, field: str, fields: list[str] | None, request: Request) -> Response:
-        started = time.perf_counter()
-        try:
-            result = await answers.answer(asked)
-        except ValueError as error:
-            raise in_terms_of(field, error) from error
-        found = time.perf_counter()
-        took_ms = round((found - started) * 1e3, 3)
-        document = search_document(result, fields, took_ms=took_ms, request_id=request.state.request_id)
-        response = Response(orjson.dumps(document), media_type="application/json")
-        took = time.perf_counter() - found
-        metrics.stage("serialise", took)
-        tracing.stage("serialise", took)
-        return response
+        return await answered(answers, metrics, asked, field, fields, request)
 
     return router
+
+
+async def answered(
+    answers: Answers, metrics: Metrics, asked: Asked, field: str, fields: list[str] | None, request: Request
+) -> Response:
+    """The answer to a search whose query or product came in ``field``, with these ``fields`` of products."""
+    started = time.perf_counter()
+    try:
+        result = await answers.answer(asked)
+    except ValueError as error:
+        raise in_terms_of(field, error) from error
+    found = time.perf_counter()
+    took_ms = round((found - started) * 1e3, 3)
+    document = search_document(result, fields, took_ms=took_ms, request_id=request.state.request_id)
+    response = Response(orjson.dumps(document), media_type="application/json")
+    took = time.perf_counter() - found
+    metrics.stage("serialise", took)
+    tracing.stage("serialise", took)
+    return response
 
 
 def search_of(asked: SearchRequest | SearchParams) -> Search:
@@ -122,7 +130,9 @@ def in_terms_of(field: str, error: ValueError) -> ValueError:
     if isinstance(error, FilterError):
         return InvalidInputError("filter", error.message, place=error.place)
     if isinstance(error, ModeError):
-        return InvalidInputError("mode", str(error))
+        return InvalidInputError(error.part, str(error))
+    if isinstance(error, PictureError):
+        return InvalidInputError("image", str(error))
     if isinstance(error, RefinementError):
         return InvalidInputError(error.part, error.message)
     return error

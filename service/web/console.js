@@ -6,6 +6,7 @@ const form = document.querySelector("#search");
 const field = document.querySelector("#query");
 const mode = document.querySelector("#mode");
 const operators = document.querySelector("#operators");
+const photograph = document.querySelector("#photograph");
 const status = document.querySelector("#status");
 const hits = document.querySelector("#hits");
 const more = document.querySelector("#more");
@@ -22,7 +23,16 @@ function headers() {
 let asked = new URLSearchParams();
 let latest = 0;
 
-function card({ product, product_id, score, distance, contained }) {
+// With the key, which an address alone does not send.
+async function picture(image, address) {
+  const response = await fetch(address, { headers: headers() });
+  if (!response.ok) return;
+  image.addEventListener("load", () => URL.revokeObjectURL(image.src), { once: true });
+  image.src = URL.createObjectURL(await response.blob());
+  image.hidden = false;
+}
+
+function card({ product, product_id, score, distance, contained, thumbnail }) {
   const item = template.content.cloneNode(true);
   const show = (name, text) => {
     item.querySelector(`.${name}`).textContent = text;
@@ -35,6 +45,7 @@ function card({ product, product_id, score, distance, contained }) {
   show("distance", distance.toFixed(4));
   show("id", product_id);
   item.querySelector(".contained").hidden = !contained;
+  if (thumbnail) picture(item.querySelector(".thumbnail"), thumbnail);
   return item;
 }
 
@@ -43,10 +54,20 @@ function say(text, { failed = false } = {}) {
   status.classList.toggle("failed", failed);
 }
 
-function summary({ total, generality, took_ms, snapshot }) {
+function summary({ total, generality, took_ms, snapshot, mode }) {
+  if (mode === "image" && !field.value) return `by picture · ${took_ms.toFixed(1)} ms · snapshot ${snapshot}`;
   const counted = `${total.relation === "gte" ? "at least " : ""}${total.value} product${total.value === 1 ? "" : "s"}`;
   const breadth = generality === null ? "no volume" : `generality ${generality.toFixed(1)}`;
   return `${counted} in the hyperboloid · ${breadth} · ${took_ms.toFixed(1)} ms · snapshot ${snapshot}`;
+}
+
+function request(parameters) {
+  const [file] = photograph.files;
+  if (!file) return [`/v1/search?${parameters}`, { headers: headers() }];
+  parameters.delete("mode");
+  if (!parameters.get("q")) parameters.delete("q");
+  const sent = { method: "POST", body: file, headers: { ...headers(), "Content-Type": file.type } };
+  return [`/v1/search/image?${parameters}`, sent];
 }
 
 async function search(offset) {
@@ -57,7 +78,7 @@ async function search(offset) {
     const parameters = new URLSearchParams(asked);
     parameters.set("limit", Math.min(PAGE, MAX_WINDOW - offset));
     parameters.set("offset", offset);
-    const response = await fetch(`/v1/search?${parameters}`, { headers: headers() });
+    const response = await fetch(...request(parameters));
     const body = await response.json();
     if (turn !== latest) return;
     entry.hidden = response.status !== 401 && response.status !== 403;
@@ -82,7 +103,7 @@ function start() {
   asked = new URLSearchParams(new FormData(form));
   hits.replaceChildren();
   more.hidden = true;
-  if (field.value) search(0);
+  if (field.value || photograph.files.length) search(0);
   else say("");
 }
 
@@ -99,6 +120,11 @@ entry.addEventListener("submit", (event) => {
 });
 mode.addEventListener("change", () => field.value && form.requestSubmit());
 operators.addEventListener("change", () => field.value && form.requestSubmit());
+photograph.addEventListener("change", () => {
+  field.required = !photograph.files.length;
+  if (field.value) form.requestSubmit();
+  else start();
+});
 more.addEventListener("click", () => search(hits.children.length));
 addEventListener("popstate", start);
 start();

@@ -11,8 +11,9 @@ from fakes import shop_titles, write_bundle, write_catalog
 import index.build
 from index import calibration
 from index.algebra import Region
-from index.build import BuildError, build, familiar_share
+from index.build import BuildError, build
 from index.exact import scan
+from index.familiarity import UnfamiliarError, familiar_share
 from index.fusion import FEWEST_QUERIES, Fusion
 from index.learning import read_dev_judgments
 from index.lexical import LexicalIndex, LexicalWriter
@@ -213,7 +214,7 @@ def test_a_catalogue_without_a_usable_row_is_refused(tmp_path, bundle_dir):
 def test_a_bundle_of_another_catalogue_is_refused_unless_insisted_on(tmp_path, terms):
     manifest = write_bundle(tmp_path / "model", TITLES, terms=terms)
     catalog = write_catalog(tmp_path / "books.csv", ["zyxwv qqjjx vvkkz"] * 30)
-    with pytest.raises(BuildError, match="allow-foreign") as refused:
+    with pytest.raises(UnfamiliarError, match="allow-foreign") as refused:
         build(bundle_dir=tmp_path / "model", catalog=catalog, root=tmp_path / "index")
     for named in (manifest.version, manifest.catalog, fingerprint(catalog)):
         assert named in str(refused.value)

@@ -96,6 +96,11 @@ def test_products_similar_to_one_are_found(client):
     assert len(client.similar("p3", limit=4, filter="price < 50").hits) == 4
 
 
+def test_products_are_found_by_a_picture(client):
+    found = client.search_by_picture(b"any", q="drill", limit=3, filter="price < 50", fields=["title"])
+    assert (found.mode, len(found.hits), found.hits[0].thumbnail) == ("image", 3, None)
+
+
 def test_a_product_that_was_read_can_be_stored_again_as_it_is(client):
     before = client.get_product("p1").product
     client.put_product("p1", before)

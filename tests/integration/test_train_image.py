@@ -42,4 +42,5 @@ def test_a_shops_pictures_become_a_bundle_that_encodes_them(shop, tmp_path):
 def test_the_image_channel_says_what_it_lacks(shop, tmp_path):
     done = run("train", "--channel", "image", "--catalog", shop / "catalog.csv", "--out", tmp_path / "image")
     assert done.exit_code == 1
-    assert "--image-root" in str(done.exception)
+    assert "0 pictures of 0 categories" in str(done.exception)
+    assert "below --image-root" in str(done.exception)

@@ -43,12 +43,14 @@ NOT_OFFERED = {
     "GET /v1/search": "POST /v1/search is the same",
     "GET /v1/similar": "POST /v1/similar is the same",
     "GET /v1/explain": "POST /v1/explain is the same",
+    "GET /v1/thumbnails/{product_id}": "for pages: a hit says where its thumbnail is",
     "GET /metrics": "for Prometheus",
 }
 ARGUMENTS = {
     "search": ("drill",),
     "search_batch": ([{"query": "drill"}],),
     "similar": ("p1",),
+    "search_by_picture": (b"picture",),
     "explain": ("drill", "p1"),
     "get_product": ("p1",),
     "put_product": ("p1", {"title": "drill"}),

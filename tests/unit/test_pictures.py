@@ -8,13 +8,16 @@ from contextlib import suppress
 from io import BytesIO
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from model.catalog import PicturedProduct, Product, Rejects, read_products
 from model.image import pictures
-from model.image.pictures import PictureError, below, decode, read
+from model.image.pictures import PictureError, below, decode, has_picture, picture_of, thumbnail
 
 RED, GREEN, BLUE = (220, 20, 30), (20, 200, 40), (10, 30, 210)
 
@@ -187,8 +190,10 @@ def test_too_many_bytes_are_refused_before_anyone_looks_at_them(tmp_path, monkey
         decode(b"\xff\xd8" + b"\0" * pictures.MAX_BYTES, height=80, width=60)
     monkeypatch.setattr(pictures, "MAX_BYTES", 1000)
     (tmp_path / "large.png").write_bytes(encoded(Image.effect_noise((90, 90), 90)))
+    data = picture_of(Product("p", "p", image="large.png"), tmp_path)
+    assert len(data) == 1001
     with pytest.raises(PictureError, match="1,000 bytes"):
-        read(tmp_path / "large.png", height=80, width=60)
+        decode(data, height=80, width=60)
 
 
 def test_a_jpeg_may_be_larger_than_other_kinds_since_it_is_decoded_at_a_reduced_scale():
@@ -229,11 +234,43 @@ def test_memory_is_bounded(tmp_path, kind, size, megabytes):
     assert int(done.stdout) < megabytes * 1024
 
 
-def test_a_picture_in_a_file_is_read_and_a_missing_one_is_named(tmp_path):
-    (tmp_path / "a.png").write_bytes(encoded(quarters()))
-    looks_like_quarters(read(tmp_path / "a.png", height=80, width=60))
-    with pytest.raises(PictureError, match=r"b\.png cannot be read"):
-        read(tmp_path / "b.png", height=80, width=60)
+def test_a_products_picture_is_in_the_catalogue_or_below_the_root(tmp_path):
+    data = encoded(quarters())
+    (tmp_path / "a.png").write_bytes(data)
+    named, held = Product("p", "p", image="a.png"), PicturedProduct("p", "p", picture=data)
+    assert picture_of(named, tmp_path) == picture_of(held, None) == data
+    assert [has_picture(*one) for one in ((named, tmp_path), (named, None), (held, None))] == [True, False, True]
+    assert not has_picture(Product("p", "p"), tmp_path)
+    with pytest.raises(PictureError, match=r"'b\.png' is not a file below the image root"):
+        picture_of(Product("p", "p", image="b.png"), tmp_path)
+    with pytest.raises(PictureError, match="none is given"):
+        picture_of(named, None)
+
+
+def test_a_thumbnail_is_a_small_jpeg_on_white():
+    data = thumbnail(encoded(quarters((400, 200))), side=80)
+    image = Image.open(BytesIO(data))
+    assert (image.format, image.size) == ("JPEG", (80, 80))
+    assert min(image.convert("RGB").getpixel((40, 2))) > 240
+    assert len(data) < 4000
+
+
+def test_pictures_in_a_parquet_catalogue_are_read_with_their_products(tmp_path):
+    data = encoded(quarters())
+    table = pa.table({"product_id": ["a", "b"], "title": ["x", "y"], "image": [data, None], "raw": [b"1", b"2"]})
+    pq.write_table(table, tmp_path / "c.parquet")
+    first, second = read_products(tmp_path / "c.parquet", Rejects())
+    assert (first.picture, first.image, dict(first.attributes)) == (data, "", {})
+    assert (type(second), second.image) == (Product, "")
+
+
+def test_a_rejected_row_is_listed_without_its_picture(tmp_path):
+    table = pa.table({"product_id": ["a", "b"], "title": ["", "y"], "image": [b"x" * 5000, b"y"]})
+    pq.write_table(table, tmp_path / "c.parquet")
+    rejects = Rejects()
+    assert len(list(read_products(tmp_path / "c.parquet", rejects))) == 1
+    rejects.write(tmp_path / "rejects.jsonl")
+    assert "5,000 bytes" in (tmp_path / "rejects.jsonl").read_text()
 
 
 def test_only_files_below_the_root_are_found_links_followed(tmp_path):

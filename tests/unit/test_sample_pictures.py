@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from model.catalog import Rejects, read_products
-from model.image.pictures import below, decode, read
+from model.image.pictures import decode, picture_of
 from model.sample.pictures import SIZE, name_of, picture
 from model.sample.shop import Shop
 from service.cli import app
@@ -48,7 +48,7 @@ def test_the_command_draws_a_picture_of_every_product_only_when_asked(tmp_path, 
     products = list(read_products(out / f"catalog.{kind}", Rejects()))
     assert [product.image for product in products] == [name_of(row) for row in range(60)]
     for product in products:
-        assert read(below(out, product.image), height=80, width=60).std() > 5
+        assert decode(picture_of(product, out), height=80, width=60).std() > 5
     assert CliRunner().invoke(app, [*asked, "--out", str(tmp_path / "plain")]).exit_code == 0
     assert not (tmp_path / "plain" / "images").exists()
     assert {product.image for product in read_products(tmp_path / "plain" / f"catalog.{kind}", Rejects())} == {""}

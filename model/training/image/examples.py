@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model.catalog import Rejects, read_products, split_of
-from model.image.pictures import PictureError, below, read
+from model.image.pictures import PictureError, decode, has_picture, picture_of
 from model.image.tree import Tree, read_paths
 
 if TYPE_CHECKING:
@@ -54,9 +54,9 @@ class Census:
 
 
 def read_pictures(
-    catalog: Path, root: Path, *, size: tuple[int, int], max_reject_share: float
+    catalog: Path, root: Path | None, *, size: tuple[int, int], max_reject_share: float
 ) -> tuple[Pictures, Pictures, Census, Rejects]:
-    """The pictures below ``root`` that a catalogue's ``image`` column names: those to train on, those to choose by.
+    """The pictures that a catalogue holds, or names below ``root``: those to train on, those to choose by.
 
     They are split by the hash of their product's id, and a fifth is left alone; ``size`` is (height, width). A product
     without a picture or a category is counted and left out, and so is a picture that cannot be read.
@@ -71,13 +71,13 @@ def read_pictures(
     for product in read_products(catalog, rejects):
         census.products += 1
         split = split_of(product.product_id)
-        if not product.image:
+        if not has_picture(product, root):
             census.without_picture += 1
         elif not product.category_path.strip():
             census.without_category += 1
         elif split != "test":
             try:
-                picture = read(below(root, product.image), height=size[0], width=size[1])
+                picture = decode(picture_of(product, root), height=size[0], width=size[1])
             except PictureError as error:
                 census.unreadable[str(error).partition(":")[0]] += 1
                 if len(census.examples) < _LISTED:
@@ -98,7 +98,8 @@ def read_pictures(
 def _classes(paths: Sequence[str]) -> tuple[Tree, NDArray[np.int64]]:
     if len(set(paths)) < 2:
         raise NothingToLearnError(
-            f"{len(paths):,} pictures of {len(set(paths))} categories are left to train on, and it takes two categories"
+            f"{len(paths):,} pictures of {len(set(paths))} categories are left to train on, and it takes two; "
+            "pictures that a catalogue names are looked for below --image-root"
         )
     return read_paths(paths)
 

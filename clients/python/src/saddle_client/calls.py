@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from pydantic import BaseModel
 
@@ -50,6 +51,13 @@ def search_batch(searches: Iterable[models.SearchRequest]) -> Call[models.BatchR
 def similar(product_id: str, **options: Unpack[models.SimilarOptions]) -> Call[models.SearchResponse]:
     """Find the products nearest to one."""
     return _post("/v1/similar", {"product_id": product_id, **options}, models.SearchResponse)
+
+
+def search_by_picture(picture: bytes, **options: Unpack[models.PictureOptions]) -> Call[models.SearchResponse]:
+    """Find the products whose pictures are like one."""
+    given = {name: value for name, value in options.items() if value is not None}
+    path = f"/v1/search/image?{urlencode(given, doseq=True)}" if given else "/v1/search/image"
+    return _post(path, {"image": b64encode(picture).decode()}, models.SearchResponse)
 
 
 def explain(query: str, product_id: str) -> Call[models.ExplainResponse]:

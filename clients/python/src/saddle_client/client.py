@@ -73,6 +73,12 @@ class Client:
         """Find the products nearest to one of the catalogue."""
         return self._send(calls.similar(product_id, **options), deadline)
 
+    def search_by_picture(
+        self, picture: bytes, *, deadline: float | None = None, **options: Unpack[models.PictureOptions]
+    ) -> models.SearchResponse:
+        """Find the products whose pictures are most like ``picture``, a file's bytes, and that answer ``q``, if any."""
+        return self._send(calls.search_by_picture(picture, **options), deadline)
+
     def explain(self, query: str, product_id: str, *, deadline: float | None = None) -> models.ExplainResponse:
         """Say why a product is where it is in a query's answer."""
         return self._send(calls.explain(query, product_id), deadline)

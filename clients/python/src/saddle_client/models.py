@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from typing_extensions import TypedDict  # the standard library's is not for pydantic before Python 3.12
 
 Mode = Literal["hybrid", "hyperboloid", "lexical", "behaviour"]
+AnswerMode = Literal["hybrid", "hyperboloid", "lexical", "behaviour", "image"]
 Syntax = Literal["plain", "operators"]
 Query = str | dict[str, Any]
 """A text, or an expression such as ``{"and": ["fire tv stick", {"not": "refurbished"}]}``."""
@@ -61,6 +62,17 @@ class SimilarRequest(SimilarOptions, total=False):
     product_id: Required[str]
 
 
+class PictureOptions(TypedDict, total=False):
+    """What else a search by a picture looks for."""
+
+    q: str | None
+    syntax: Syntax
+    limit: int
+    offset: int
+    filter: str
+    fields: list[str]
+
+
 class ExplainRequest(TypedDict):
     """What to explain."""
 
@@ -97,8 +109,10 @@ class Hit(_Answer):
     score: float
     """What ordered the hit, higher is better."""
     distance: float
-    """Containment distance from the query's hyperboloid."""
+    """Containment distance from the query's hyperboloid; in a search by a picture alone, between the pictures."""
     contained: bool
+    thumbnail: str | None
+    """Where on the service a small picture of it is, if there is one."""
     product: Product
 
 
@@ -133,7 +147,7 @@ class SearchResponse(_Answer):
     hits: list[Hit]
     total: Total
     facets: dict[str, Facet]
-    mode: Mode
+    mode: AnswerMode
     generality: float | None
     """Log-volume of the query's hyperboloid: the larger, the broader the query."""
     took_ms: float
