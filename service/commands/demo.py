@@ -27,6 +27,10 @@ _STOP_SECONDS = 30.0
 _MARK = "demo.json"
 _CATALOG = "catalog.csv"
 _JUDGMENTS = "judgments.csv"
+_INTERACTIONS = "interactions.csv"
+_PICTURES = "images"
+_ENOUGH_FOR_CLICKS = 200
+"""Products of a shop that has clicks enough to learn from."""
 
 
 def demo(
@@ -36,7 +40,9 @@ def demo(
     port: Annotated[
         int, typer.Option(min=1, max=65535, help="Port to serve on; if it is taken, the next free one.")
     ] = 8080,
-    minutes: Annotated[float, typer.Option(min=0.05, help="Time to train for.")] = 1.0,
+    minutes: Annotated[
+        float, typer.Option(min=0.1, help="Time to train the text for; pictures and clicks take half of that each.")
+    ] = 1.0,
     products: Annotated[int, typer.Option(min=50, help="How many products the shop has.")] = 2000,
     serve: Annotated[
         bool, typer.Option("--serve/--no-serve", help="Go on serving after the first search, until Ctrl-C.")
@@ -54,12 +60,13 @@ def demo(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     _make_shop(directory, products)
     _train(directory, minutes)
-    _reindex(directory)
+    _train_pictures(directory, minutes / 2)
+    _reindex(directory, minutes / 2, clicks=products >= _ENOUGH_FOR_CLICKS)
     with _serving(directory / "index", _free_port(port)) as (process, address):
         query = _broadest_query(directory / _JUDGMENTS)
         _show(query, _search(address, query))
         if serve:
-            _invite(address, query)
+            _invite(address, query, directory)
             with suppress(KeyboardInterrupt):
                 process.wait()
 
@@ -86,7 +93,7 @@ def _make_shop(directory: Path, products: int) -> None:
     # The mark comes first: what a killed run leaves may be written over, and nothing else may.
     mark.write_bytes(orjson.dumps({"products": products, "complete": False}))
     _say(f"Generating a shop of {products:,} products …")
-    sample(out=directory, products=products, force=True)
+    sample(out=directory, products=products, images=True, force=True)
     mark.write_bytes(orjson.dumps({"products": products, "complete": True}))
 
 
@@ -109,26 +116,52 @@ def _train(directory: Path, minutes: float) -> None:
     )
 
 
-def _reindex(directory: Path) -> None:
+def _train_pictures(directory: Path, minutes: float) -> None:
+    from model.catalog import fingerprint
+    from model.image.bundle import ImageBundleError, load_manifest
+
+    with suppress(ImageBundleError):
+        if load_manifest(directory / "pictures").catalog == fingerprint(directory / _CATALOG):
+            _say(f"The picture model is trained already: {directory / 'pictures'}")
+            return
+    from service.commands.train import train
+
+    _say(f"Training on pictures for {minutes:g} min …")
+    train(
+        catalog=directory / _CATALOG,
+        channel="image",
+        image_root=directory,
+        out=directory / "pictures",
+        minutes=minutes,
+    )
+
+
+def _reindex(directory: Path, minutes: float, *, clicks: bool) -> None:
     from index.root import current
     from index.snapshot import SnapshotError, read_manifest
     from model.bundle import load_manifest
     from model.catalog import fingerprint
+    from model.image.bundle import load_manifest as load_pictures
 
     with suppress(SnapshotError):
         snapshot = read_manifest(current(directory / "index"))
-        same_model = snapshot.model == load_manifest(directory / "model").version
-        if same_model and snapshot.catalog == fingerprint(directory / _CATALOG):
+        trained = (load_manifest(directory / "model").version, load_pictures(directory / "pictures").version)
+        same_models = (snapshot.model, snapshot.pictures) == trained and (snapshot.behaviour is not None) == clicks
+        if same_models and snapshot.catalog == fingerprint(directory / _CATALOG):
             _say(f"The index is built already: {directory / 'index'}")
             return
     from service.commands.reindex import reindex
 
-    _say("Indexing …")
+    _say("Learning from clicks, and indexing …" if clicks else "Indexing …")
     reindex(
         model=directory / "model",
         catalog=directory / _CATALOG,
         out=directory / "index",
         judgments=directory / _JUDGMENTS,
+        interactions=directory / _INTERACTIONS if clicks else None,
+        minutes=minutes,
+        images=directory / "pictures",
+        image_root=directory,
     )
 
 
@@ -226,9 +259,11 @@ def _show(query: str, answer: dict[str, Any]) -> None:
     console.print(f"{total['value']} {counted} in the hyperboloid, {answer['took_ms']:.1f} ms", style="dim")
 
 
-def _invite(address: str, query: str) -> None:
+def _invite(address: str, query: str, directory: Path) -> None:
+    picture = next((directory / _PICTURES).rglob("*.png"))
     _say(f"\nOpen   http://{address}/")
     _say(f"Try    curl -s 'http://{address}{_path(query, limit=3)}'")
+    _say(f"or     curl -s -H 'Content-Type: image/png' --data-binary @{picture} http://{address}/v1/search/image")
     _say("Stop   Ctrl-C")
 
 

@@ -4,8 +4,10 @@ import signal
 import socket
 
 import pytest
-from fakes import write_bundle
+from fakes import write_bundle, write_image_bundle
 
+from index.root import current
+from index.snapshot import read_manifest
 from model.bundle import MANIFEST
 from model.catalog import Rejects, fingerprint, read_products
 from service.commands import CommandError
@@ -24,10 +26,11 @@ def trainings(monkeypatch):
     """Training replaced by a bundle of random weights; the list of the trainings asked for."""
     asked = []
 
-    def train(*, catalog, out, interactions, minutes):
-        asked.append(minutes)
+    def train(*, catalog, out, minutes, channel="text", **_files):
+        asked.append((channel, minutes))
         titles = [product.title for product in read_products(catalog, Rejects())]
-        manifest = write_bundle(out, titles).model_copy(update={"catalog": fingerprint(catalog)})
+        made = write_bundle(out, titles) if channel == "text" else write_image_bundle(out)
+        manifest = made.model_copy(update={"catalog": fingerprint(catalog)})
         (out / MANIFEST).write_text(manifest.model_dump_json(), encoding="utf-8")
 
     monkeypatch.setattr("service.commands.train.train", train)
@@ -46,18 +49,21 @@ def run(directory, *, port, products=100):
 
 def test_the_demo_answers_a_search_and_a_second_run_repeats_no_step(tmp_path, trainings, capfd):
     directory = tmp_path / "demo"
-    run(directory, port=free_port())
+    run(directory, port=free_port(), products=200)
     first = capfd.readouterr().out
-    run(directory, port=free_port())
+    run(directory, port=free_port(), products=200)
     second = capfd.readouterr().out
-    assert trainings == [0.1]
+    assert trainings == [("text", 0.1), ("image", 0.05)]
     assert len(list((directory / "index" / "snapshots").iterdir())) == 1
+    snapshot = read_manifest(current(directory / "index"))
+    assert snapshot.behaviour is not None
+    assert snapshot.pictures is not None
     for output in (first, second):
         assert "asked over HTTP" in output
         assert "products in the hyperboloid" in output
-    assert "judged dev queries" in first
+    assert "dev queries" in first
     assert "already" not in first
-    assert second.count("already") == 3
+    assert second.count("already") == 4
 
 
 def test_a_taken_port_is_passed_over_and_said(tmp_path, trainings, capfd):
