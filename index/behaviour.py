@@ -6,7 +6,6 @@ its text too.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -117,8 +116,7 @@ class BehaviourChannel:
         A live product is among them in the place of the one that it replaces; new ones are found by their text.
         """
         count = max(BEHAVIOUR_CANDIDATES, 2 * depth)
-        able = view.live.base if view.filtered is None else len(view.filtered)
-        fetched = math.ceil(count * view.live.base / max(1, able))
+        fetched = view.fetched(count)
         if view.filtered is not None and fetched > max(_MOST_FETCHED, count):
             rows = view.filtered.rows
             scores = self._inner(intent, self._vectors[rows])

@@ -184,20 +184,17 @@ class Channels:
 
     def _fetched(self, view: View, count: int) -> int | None:
         """How many rows to fetch so that ``count`` may be hits; None if it is cheaper to look at all that may be."""
-        base = view.live.base
-        able = _able(view)
-        if count >= able:
+        if count >= view.able:
             return None
         if self.resident is not None:
             return count
-        # of so many as many as are wanted pass, if the filter has nothing to do with the query
-        fetched = math.ceil(count * base / able)
-        return None if view.filtered is not None and _SCANNED_A_FETCHED * fetched >= able else fetched
+        fetched = view.fetched(count)
+        return None if view.filtered is not None and _SCANNED_A_FETCHED * fetched >= view.able else fetched
 
     def _passed(self, wanted: Wanted, count: int, proposed: NDArray[np.int64] | None) -> NDArray[np.int64] | None:
         """Those of the rows ``proposed`` that may be hits; None if they are too few, as there are others."""
         region, view, depth = wanted
-        able = _able(view)
+        able = view.able
         if proposed is not None:
             near = view.among(proposed)
             # what is gone leaves room, and a graph may reach fewer rows than asked for; a page is full all the same
@@ -240,8 +237,3 @@ class Channels:
             return self.resident.measure(region, rows, view.live.points)
         geometry = self.encoder.manifest.geometry
         return view.measure(region, rows, c=geometry.curvature, gamma=geometry.gamma)
-
-
-def _able(view: View) -> int:
-    """How many of the snapshot's rows may be hits, if none has gone."""
-    return view.live.base if view.filtered is None else len(view.filtered)

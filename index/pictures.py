@@ -5,7 +5,6 @@ A live product has the picture of the one that it replaces; a new one has none b
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -87,9 +86,7 @@ class PictureChannel:
     def near(self, point: NDArray[np.float32], view: View, *, depth: int) -> NDArray[np.int64]:
         """About as many rows that may be hits as are wanted, or more, whose pictures are nearest to ``point`` (d)."""
         count = max(PICTURE_CANDIDATES, 2 * depth)
-        base = view.live.base
-        able = base if view.filtered is None else len(view.filtered)
-        fetched = math.ceil(count * base / max(1, able))
+        fetched = view.fetched(count)
         if view.filtered is not None and fetched > max(_MOST_FETCHED, count):
             rows = view.filtered.rows[self._places[view.filtered.rows] >= 0]
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -37,6 +38,15 @@ class View:
         if self.wanted is not None and len(alive):
             alive = alive[self.live.columns.passing(self.wanted)[alive]]
         return alive + self.live.base
+
+    @property
+    def able(self) -> int:
+        """How many of the snapshot's rows may be hits, if none has gone."""
+        return self.live.base if self.filtered is None else len(self.filtered)
+
+    def fetched(self, count: int) -> int:
+        """How many rows to fetch so that ``count`` may be hits, if the filter has nothing to do with what is sought."""
+        return math.ceil(count * self.live.base / max(1, self.able))
 
     @property
     def whole(self) -> bool:

@@ -12,6 +12,7 @@ import resource
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,7 +21,10 @@ from benchmarks.provenance import commit, machine, versions
 from model.behaviour.clicks import Clicks
 from model.behaviour.graphs import build
 from model.training.behaviour.dev import mean_reciprocal_rank
-from model.training.behaviour.trainer import Progress, Recipe, Trainer
+from model.training.behaviour.trainer import Recipe, Trainer
+
+if TYPE_CHECKING:
+    from model.training.progress import Progress
 
 _PRETRAINING = 60
 QUERIES, PRODUCTS, SESSIONS, EVENTS = 200_000, 200_000, 560_000, 1_900_000
@@ -63,7 +67,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     def told(progress: Progress) -> None:
         wall, core = time.monotonic(), time.process_time()
-        kind = "evaluation" if progress.dev is not None else progress.stage
+        kind = "evaluation" if progress.metrics is not None else progress.stage
         spent[kind].append((wall - clock[0], core - clock[1]))
         clock[:] = wall, core
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from model.training.examples import Examples
-    from model.training.trainer import Progress, Trained
+    from model.training.progress import Progress
+    from model.training.trainer import Trained
 
 FAMILY: Mapping[str, Mapping[str, Any]] = {
     "anthem": {},

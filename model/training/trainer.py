@@ -17,6 +17,7 @@ from model.training.batches import BatchShape, BatchSource
 from model.training.breadth import set_breadths
 from model.training.dev import DevSet
 from model.training.objective import Objective
+from model.training.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -55,16 +56,6 @@ class Recipe(BaseModel):
     rate: float = 0.008
     judged_per_batch: int = 192
     pseudo_per_batch: int = 384
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What a run tells while it goes; ``metrics`` only right after a dev evaluation."""
-
-    step: int
-    fraction: float
-    loss: float
-    metrics: dict[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

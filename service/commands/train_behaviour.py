@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from service.commands.bars import training_bar
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from model.behaviour.bundle import Manifest
     from model.behaviour.graphs import Graphs
     from model.catalog import Rejects
     from model.training.behaviour.lesson import Lesson
-    from model.training.behaviour.trainer import Progress, Trained
+    from model.training.behaviour.trainer import Trained
 
 
 MINUTES = 30.0
@@ -83,7 +83,7 @@ def train_behaviour(asked: Asked) -> tuple[Manifest, dict[str, str]]:
     recipe = Recipe(seed=asked.seed, **{name: value for name, value in chosen.items() if value is not None})
     sources = {"catalog": fingerprint(asked.catalog), "interactions": fingerprint(asked.interactions)}
     later, wanted = torch.from_numpy(lesson.dev_query), torch.from_numpy(lesson.dev_product)
-    with _progress() as report:
+    with training_bar() as report:
         trainer = Trainer(
             graphs,
             features,
@@ -125,32 +125,6 @@ def train_behaviour(asked: Asked) -> tuple[Manifest, dict[str, str]]:
         },
     )
     return manifest, _report(manifest, trained, graphs, asked.out)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[Progress], None]]:
-    """A bar on stderr with the loss, and a line for every dev evaluation."""
-    from rich.console import Console
-    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bar
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("step {task.fields[step]}  loss {task.fields[loss]:.3f}"),
-        TimeElapsedColumn(),
-    )
-    with Bar(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("Pre-training", total=1.0, step=0, loss=float("nan"))
-
-        def show(progress: Progress) -> None:
-            stage = "Pre-training" if progress.stage == "pretraining" else "Training"
-            bar.update(task, description=stage, completed=progress.fraction, step=progress.step, loss=progress.loss)
-            if progress.dev is not None:
-                bar.console.print(f"step {progress.step:>6}  dev  MRR {progress.dev:.3f}", highlight=False)
-
-        yield show
 
 
 def _say_start(lesson: Lesson, graphs: Graphs, rejects: dict[str, Rejects]) -> None:

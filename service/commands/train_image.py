@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import typer
 
+from service.commands.bars import training_bar
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from model.image.bundle import Manifest
     from model.training.image.examples import Census, Pictures
-    from model.training.image.trainer import Progress, Trained
+    from model.training.image.trainer import Trained
 
 DIM = 128
 _PARITY_SAMPLES = 16
@@ -74,7 +74,7 @@ def train_image(asked: Asked) -> tuple[Manifest, dict[str, str]]:
         asked.catalog, asked.image_root, size=(config.height, config.width), max_reject_share=asked.max_reject_share
     )
     _say_start(train, dev, census, rejects.count)
-    with _progress() as report:
+    with training_bar() as report:
         trainer = Trainer(
             train,
             dev,
@@ -106,32 +106,6 @@ def train_image(asked: Asked) -> tuple[Manifest, dict[str, str]]:
         samples=train.pixels[:_PARITY_SAMPLES],
     )
     return manifest, _report(manifest, trained, train, asked.out)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[Progress], None]]:
-    """A bar on stderr with the loss, and a line for every dev evaluation."""
-    from rich.console import Console
-    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bar
-
-    columns = (
-        TextColumn("Training"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("step {task.fields[step]}  loss {task.fields[loss]:.3f}"),
-        TimeElapsedColumn(),
-    )
-    with Bar(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("", total=1.0, step=0, loss=float("nan"))
-
-        def show(progress: Progress) -> None:
-            bar.update(task, completed=progress.fraction, step=progress.step, loss=progress.loss)
-            if progress.metrics is not None:
-                shown = "  ".join(f"{name} {value:.3f}" for name, value in progress.metrics.items())
-                bar.console.print(f"step {progress.step:>6}  dev  {shown}", markup=False, highlight=False)
-
-        yield show
 
 
 def _say_start(train: Pictures, dev: Pictures, census: Census, rejected: int) -> None:

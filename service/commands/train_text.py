@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import typer
 
+from service.commands.bars import training_bar
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from model.bundle import Manifest
     from model.catalog import Rejects
     from model.training.examples import Examples
-    from model.training.trainer import Progress, Recipe, Trained
+    from model.training.trainer import Recipe, Trained
 
 _PARITY_SAMPLES = 32
 
@@ -33,7 +33,7 @@ def train_text(
     examples, rejects = read_examples(catalog, interactions, max_reject_share=max_reject_share)
     source = fingerprint(catalog)
     data = {"catalog": source, "interactions": fingerprint(interactions) if interactions else "none"}
-    with _progress() as report:
+    with training_bar() as report:
         trainer = Trainer(examples, recipe, directory=checkpoint, data=data, report=report)
         _say_start(examples, rejects, checkpoint, trainer.resumed_at)
         trained = trainer.fit()
@@ -55,32 +55,6 @@ def train_text(
         samples=examples.texts[:_PARITY_SAMPLES],
     )
     return manifest, _report(trained, manifest, out)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[Progress], None]]:
-    """A bar on stderr with the loss, and a line for every dev evaluation."""
-    from rich.console import Console
-    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bar
-
-    columns = (
-        TextColumn("Training"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("step {task.fields[step]}  loss {task.fields[loss]:.3f}"),
-        TimeElapsedColumn(),
-    )
-    with Bar(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("", total=1.0, step=0, loss=float("nan"))
-
-        def show(progress: Progress) -> None:
-            bar.update(task, completed=progress.fraction, step=progress.step, loss=progress.loss)
-            if progress.metrics is not None:
-                shown = "  ".join(f"{name} {value:.3f}" for name, value in progress.metrics.items())
-                bar.console.print(f"step {progress.step:>6}  dev  {shown}", markup=False, highlight=False)
-
-        yield show
 
 
 def _say_start(examples: Examples, rejects: dict[str, Rejects], state: Path, resumed_at: int | None) -> None:

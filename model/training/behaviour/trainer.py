@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -19,6 +19,7 @@ from model.behaviour.network import Channels, Config, Dcah
 from model.training import checkpoint
 from model.training.behaviour.objective import contrast, ranking
 from model.training.behaviour.views import Drops, draw
+from model.training.progress import Progress, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,8 +33,6 @@ _CLIP = 2.0
 _PRETRAINING_SHARE = 0.3
 """Of the time, at most."""
 _SCALE = 1.0  # the logarithm of what scores are first multiplied by
-
-Stage = Literal["pretraining", "training"]
 
 
 class Recipe(BaseModel):
@@ -72,18 +71,6 @@ class Recipe(BaseModel):
     evaluate_every: int = 20
     patience: int = 5
     """Evaluations without a better one after which training ends."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What a run tells while it goes; ``dev`` only right after an evaluation."""
-
-    stage: Stage
-    step: int
-    fraction: float
-    """Of the stage, 0 to 1."""
-    loss: float
-    dev: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +176,7 @@ class Trainer:
             state.pretrained += 1
             self._tick(optimizer)
             fraction = state.pretrained / recipe.pretraining_steps
-            self._report(Progress("pretraining", state.pretrained, fraction, loss.item()))
+            self._report(Progress(state.pretrained, fraction, loss.item(), stage="pretraining"))
         self._moments = {}
 
     def _train(self) -> None:
@@ -219,7 +206,8 @@ class Trainer:
             due = state.step % recipe.evaluate_every == 0 or state.step == recipe.steps
             dev = self._evaluate() if due else None
             self._tick(optimizer)
-            self._report(Progress("training", state.step, state.step / recipe.steps, loss.item(), dev))
+            metrics = None if dev is None else {"MRR": dev}
+            self._report(Progress(state.step, state.step / recipe.steps, loss.item(), metrics))
         if state.step % recipe.evaluate_every and state.step < recipe.steps:
             self._evaluate()  # time was over between two looks
 

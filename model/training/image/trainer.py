@@ -17,6 +17,7 @@ from model.image.network import ImageNetwork, NetworkConfig
 from model.image.proxies import HierarchicalProxies, Hierarchy
 from model.training import checkpoint
 from model.training.image.augmentation import augmented
+from model.training.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -52,16 +53,6 @@ class Recipe(BaseModel):
     hierarchy: Hierarchy = Hierarchy()
     trunk: str = "small"
     """What the trunk is: ``small``, or a backbone and the fingerprint of its weights."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What a run tells while it goes; ``metrics`` only right after a dev evaluation."""
-
-    step: int
-    fraction: float
-    loss: float
-    metrics: dict[str, float] | None = None
 
 
 class Criterion(Protocol):
