@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from benchmarks.tables import behaviour, capacity, compare, homedepot, live, overload, scale
+from benchmarks.tables import behaviour, capacity, compare, homedepot, live, overload, pictures, scale
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "benchmarks.md")
@@ -42,6 +42,8 @@ TABLES = {
         behaviour.behaviour_bestbuy,
         behaviour.behaviour_shop,
         behaviour.behaviour_gains,
+        pictures.photographs,
+        pictures.photographs_asked,
     )
 }
 

@@ -15,6 +15,7 @@ from benchmarks.image.cells import every_cell
 from benchmarks.image.data import Photographs, Task
 from benchmarks.image.plates import contact_sheet, projection
 from benchmarks.image.report import collect
+from benchmarks.image.serving import PHOTOGRAPHS, photograph
 from benchmarks.image.systems import HIERARCHICAL
 from model.image.measure import nearest
 from model.image.surface import Surface
@@ -143,3 +144,11 @@ def test_a_contact_sheet_tells_right_near_and_wrong_by_colour_and_a_tree_is_draw
     proxies = surface.place(rng.standard_normal((seen.tree.classes, 3)))
     labels = [text.get_text() for text in projection(seen.tree, proxies, surface).axes[0].texts]
     assert sorted(labels) == sorted(name.rpartition(" > ")[2] for name in seen.tree.names[0])
+
+
+def test_photographs_are_what_they_are_called():
+    for title, _, kind, options in PHOTOGRAPHS:
+        image = Image.open(BytesIO(photograph((96, 64), kind, **options)))
+        assert (image.format, image.size) == (kind, (96, 64))
+        assert ("progressive" in title) == bool(image.info.get("progressive"))
+        assert np.asarray(image.convert("RGB")).std() > 20
