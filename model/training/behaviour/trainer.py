@@ -67,7 +67,8 @@ class Recipe(BaseModel):
     view_pairs: float = 0.4
     view_nodes: float = 0.4
     """Shares of pairs and of nodes that a view in pre-training leaves out."""
-    temperature: float = 0.1
+    temperature: float = 0.5
+    """Of the contrast; a sharper one drives products apart that shoppers take for alike."""
     evaluate_every: int = 20
     patience: int = 5
     """Evaluations without a better one after which training ends."""
