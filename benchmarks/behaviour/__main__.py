@@ -9,11 +9,7 @@ have it measured again.
 from __future__ import annotations
 
 import argparse
-import fnmatch
-import json
 import os
-import sys
-import time
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -23,30 +19,19 @@ import torch
 
 from benchmarks.behaviour.cells import Bench, Options, every_cell
 from benchmarks.behaviour.report import collect
+from benchmarks.cells import chosen, run, say, summarise
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the comparison."""
     asked = _parser().parse_args(arguments)
     seeds = [int(seed) for seed in asked.seeds.split(",")]
-    cells = [cell for cell in every_cell(seeds) if fnmatch.fnmatch(cell.name, asked.cells)]
-    if not cells:
-        sys.exit(f"no cell is called {asked.cells}; there are: {', '.join(cell.name for cell in every_cell(seeds))}")
+    cells = chosen(every_cell(seeds), asked.cells)
     torch.set_num_threads(asked.threads)
     options = Options(asked.steps, asked.text_minutes, asked.threads)
-    bench = Bench(asked.data, asked.work, asked.out, options, report=lambda line: _say(f"    {line}"))
-    for number, cell in enumerate(cells, start=1):
-        head = f"[{number}/{len(cells)}] {cell.name}"
-        if (reason := bench.lacks(cell)) is not None:
-            _say(f"{head}: skipped, {reason}")
-            continue
-        _say(head)
-        began = time.monotonic()
-        bench.run(cell)
-        _say(f"    {bench.path(cell)}, after {time.monotonic() - began:.0f} s")
-    summary = asked.out.with_suffix(".json")
-    summary.write_text(json.dumps(collect(asked.out), indent=2) + "\n", encoding="utf-8")
-    _say(f"{summary} tells them all")
+    bench = Bench(asked.data, asked.work, asked.out, options, report=lambda line: say(f"    {line}"))
+    run(cells, bench)
+    summarise(asked.out, collect)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -62,10 +47,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", default="0,1,2", help="seeds, with commas between")
     parser.add_argument("--threads", type=int, default=2, help="threads of a cell")
     return parser
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

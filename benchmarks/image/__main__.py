@@ -8,14 +8,11 @@ tune`` never looks at what is reported: it scores on the dev split and on articl
 from __future__ import annotations
 
 import argparse
-import fnmatch
-import json
-import sys
-import time
 from pathlib import Path
 
 import torch
 
+from benchmarks.cells import chosen, run, say, summarise
 from benchmarks.image.cells import Bench, Settings, every_cell
 from benchmarks.image.report import collect
 
@@ -24,24 +21,12 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the table."""
     asked = _parser().parse_args(arguments)
     seeds = [int(seed) for seed in asked.seeds.split(",")]
-    cells = [cell for cell in every_cell(seeds) if fnmatch.fnmatch(cell.name, asked.cells)]
-    if not cells:
-        sys.exit(f"no cell is called {asked.cells}; there are: {', '.join(cell.name for cell in every_cell(seeds))}")
+    cells = chosen(every_cell(seeds), asked.cells)
     torch.set_num_threads(asked.threads)
     settings = Settings(asked.data, asked.out, asked.bundles, asked.stage, asked.steps, asked.threads)
-    bench = Bench(settings, report=lambda line: _say(f"    {line}"))
-    for number, cell in enumerate(cells, start=1):
-        head = f"[{number}/{len(cells)}] {cell.name}"
-        if (reason := bench.lacks(cell)) is not None:
-            _say(f"{head}: skipped, {reason}")
-            continue
-        _say(head)
-        began = time.monotonic()
-        bench.run(cell)
-        _say(f"    {bench.path(cell)}, after {time.monotonic() - began:.0f} s")
-    summary = asked.out.with_suffix(".json")
-    summary.write_text(json.dumps(collect(asked.out), indent=2) + "\n", encoding="utf-8")
-    _say(f"{summary} tells them all")
+    bench = Bench(settings, report=lambda line: say(f"    {line}"))
+    run(cells, bench)
+    summarise(asked.out, collect)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -57,10 +42,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", default="0,1,2", help="seeds, with commas between")
     parser.add_argument("--threads", type=int, default=1, help="threads of a cell")
     return parser
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
