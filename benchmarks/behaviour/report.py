@@ -31,6 +31,7 @@ def collect(folder: Path) -> dict[str, Any]:
     groups: dict[tuple[str, str], list[Record]] = {}
     for record in records:
         groups.setdefault((record["data"], record["system"]), []).append(record)
+    systems = {key: _row(group) for key, group in sorted(groups.items())}
     return {
         "benchmark": "behaviour",
         "command": "python -m benchmarks.behaviour --data … --work …",
@@ -47,12 +48,12 @@ def collect(folder: Path) -> dict[str, Any]:
             )
         },
         "graphs": {record["data"]: record["graph"] for record in records},
-        "systems": [_row(group) for _, group in sorted(groups.items())],
+        "systems": list(systems.values()),
         "gains": [
-            gain
+            {**gain, "tail": _tail_gain(systems[data, better], systems[data, than])}
             for data in dict.fromkeys(data for data, _ in sorted(groups))
-            for pair in _SECOND_CHANNEL
-            if (gain := _gain(folder, data, *pair)) is not None
+            for better, than in _SECOND_CHANNEL
+            if (gain := _gain(folder, data, better, than)) is not None
         ],
     }
 
@@ -86,9 +87,8 @@ def _gain(folder: Path, data: str, better: str, than: str) -> Record | None:
     ]
     if not found[0] or len(found[0]) != len(found[1]):
         return None
-    query, product = found[0][0]["query"], found[0][0]["product"]
+    query = found[0][0]["query"]
     ranks = [np.stack([part["ranks"] for part in parts]) for parts in found]
-    del product
     measures = {"MRR": 1.0 / np.array(ranks), "Recall@10": (np.array(ranks) <= 10).astype(np.float64)}
     told: Record = {"data": data, "system": better, "than": than, "seeds": len(found[0])}
     for name, values in measures.items():
@@ -100,6 +100,14 @@ def _gain(folder: Path, data: str, better: str, than: str) -> Record | None:
             "95 %": [low, high],
         }
     return told
+
+
+def _tail_gain(better: Record, than: Record) -> dict[str, float]:
+    """By what part the figures of new pairs with tail products are higher, seeds averaged."""
+    mine, theirs = (row["test"]["new"]["products"]["tail"] for row in (better, than))
+    return {
+        name: mine[name]["mean"] / theirs[name]["mean"] - 1.0 for name in ("MRR", "Recall@10") if theirs[name]["mean"]
+    }
 
 
 def _distinct(records: Sequence[Record], name: str) -> list[Any]:

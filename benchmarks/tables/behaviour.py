@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _SYSTEMS = ("popularity", "item-knn", "light-gcn", "text")
+_MEASURES = ("MRR", "Recall@10")
 _SEGMENTS = ("head", "torso", "tail", "cold")
 
 
@@ -26,10 +27,16 @@ def behaviour_shop() -> str:
 def behaviour_gains() -> str:
     """What the second channel brings on new test pairs."""
     lines = [
-        (gain["data"], gain["than"], gain["seeds"], *(_gain(gain[name]) for name in ("MRR", "Recall@10")))
+        (
+            gain["data"],
+            gain["than"],
+            gain["seeds"],
+            *(_gain(gain[name]) for name in _MEASURES),
+            *(f"{gain['tail'][name]:+.1%}" if name in gain["tail"] else "" for name in _MEASURES),
+        )
         for gain in read("behaviour")["gains"]
     ]
-    return table(("data", "two channels over", "seeds", "MRR", "Recall@10"), lines)
+    return table(("data", "two channels over", "seeds", *_MEASURES, *(f"tail: {name}" for name in _MEASURES)), lines)
 
 
 def _systems(data: str) -> str:
