@@ -35,6 +35,8 @@ TABLES = {
         capacity.capacity,
         capacity.capacity_shares,
         capacity.capacity_asked,
+        capacity.soak,
+        capacity.soak_asked,
         capacity.fuzz,
         capacity.fuzz_told,
         overload.overload,

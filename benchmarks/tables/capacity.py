@@ -44,6 +44,33 @@ def capacity_asked() -> str:
     )
 
 
+def soak() -> str:
+    """An hour of everything at once."""
+    report = read("soak")
+    lines = [
+        (kind, row["answered"], *(row[name] for name in ("median_ms", "p99_ms", "p999_ms")))
+        for kind, row in report["kinds"].items()
+    ]
+    return table((f"{report['minutes']:g} minutes", "answered", "median ms", "p99 ms", "p99.9 ms"), lines)
+
+
+def soak_asked() -> str:
+    """What was asked of that hour, and whether it was reached."""
+    report = read("soak")
+    return compared(
+        (
+            Bar(
+                f"failed of {report['answers']:,} requests, {report['snapshots_taken_up']} snapshots taken up",
+                "=",
+                0,
+                report["failed"],
+                0,
+            ),
+            Bar("growth of resident memory after a third of the time", "≤", 0.02, report["resident_grown"], 4),
+        )
+    )
+
+
 def fuzz() -> str:
     """Nonsense, and how it was answered."""
     report = read("fuzz")
