@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
 from benchmarks.image.data import Photographs, Task
@@ -23,6 +21,7 @@ from model.image.runtime import ImageEncoder
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     from model.image.surface import Surface
@@ -61,6 +60,9 @@ def projection(tree: Tree, proxies: NDArray[np.float32], surface: Surface) -> Fi
     _, _, axes = np.linalg.svd(centred, full_matrices=False)
     places = centred @ axes[:2].T
     nodes = tree.nodes[0] if tree.levels > 1 else np.zeros(tree.classes, dtype=np.int64)
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(11, 9), layout="constrained")
     panel = figure.subplots()
     for node in np.unique(nodes):

@@ -232,7 +232,7 @@ def test_a_graph_that_differs_is_never_published(tmp_path, exported, monkeypatch
         other.product.own.weight += 0.1
     # an exporter that writes the graphs of another model
     monkeypatch.setattr(
-        "model.export._export", lambda graph, path, inputs, outputs: path.write_bytes((out / path.name).read_bytes())
+        "model.export.write_graph", lambda _, path, *_more, **_named: path.write_bytes((out / path.name).read_bytes())
     )
     with pytest.raises(ParityError, match="points"):
         export(other, tokenizer, tmp_path / "model", catalog=CATALOG, training={}, samples=SAMPLES)
@@ -246,7 +246,7 @@ def test_an_interrupted_export_leaves_nothing_behind(tmp_path, small, monkeypatc
         raise KeyboardInterrupt
 
     monkeypatch.setattr("model.bundle.seal", interrupted)
-    monkeypatch.setattr("model.export._export", lambda graph, path, inputs, outputs: path.write_bytes(b""))
+    monkeypatch.setattr("model.export.write_graph", lambda _, path, *_more, **_named: path.write_bytes(b""))
     model, tokenizer = small
     with pytest.raises(KeyboardInterrupt):
         export(model, tokenizer, tmp_path / "model", catalog=CATALOG, training={}, samples=SAMPLES)

@@ -81,7 +81,7 @@ def test_reindex_says_what_judgments_taught_it(saddle, tmp_path, bundle_dir):
     queries = {" ".join(title.split()[:count]): f"p{row}" for row, title in enumerate(TITLES) for count in (3, 4, 5)}
     few = dict([item for item in queries.items() if split_of(item[0]) == "dev"][:3])
     arguments = ("--model", bundle_dir, "--catalog", catalog, "--out", tmp_path / "index", "--judgments", judgments)
-    for judged, said in ((queries, "· distance, learnt on"), (few, "3 judged dev queries do not suffice")):
+    for judged, said in ((queries, "· distance, learnt on"), (few, "3 dev queries do not suffice")):
         rows = [f"{query},{product_id},3" for query, product_id in judged.items()]
         judgments.write_text("\n".join(["query,product_id,relevance", *rows]))
         assert said in " ".join(saddle("reindex", *arguments).stdout.split())

@@ -29,7 +29,14 @@ from saddle_client import (
 from saddle_client.exchange import DEADLINE, Exchange, Terms
 from saddle_client.retry import retry_after_of
 
-HIT = {"product_id": "p1", "score": -0.1, "distance": 0.1, "contained": True, "product": {"product_id": "p1"}}
+HIT = {
+    "product_id": "p1",
+    "score": -0.1,
+    "distance": 0.1,
+    "contained": True,
+    "thumbnail": None,
+    "product": {"product_id": "p1"},
+}
 ANSWER = {
     "hits": [HIT],
     "total": {"value": 1, "relation": "eq"},

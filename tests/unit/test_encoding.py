@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import quote
 
 import orjson
 import pytest
@@ -41,7 +42,15 @@ facets = st.builds(
 results = st.builds(
     SearchResult,
     hits=st.lists(
-        st.builds(Hit, products, score=numbers, distance=st.floats(0, 9, width=32), contained=st.booleans()), max_size=4
+        st.builds(
+            Hit,
+            products,
+            score=numbers,
+            distance=st.floats(0, 9, width=32),
+            contained=st.booleans(),
+            pictured=st.booleans(),
+        ),
+        max_size=4,
     ).map(tuple),
     total=st.builds(Total, st.integers(0, 9), st.sampled_from(["eq", "gte"])),
     facets=st.lists(facets, max_size=2).map(tuple),
@@ -73,6 +82,7 @@ def slowly(result, fields):
                 score=hit.score,
                 distance=hit.distance,
                 contained=hit.contained,
+                thumbnail=f"/v1/thumbnails/{quote(hit.product.product_id, safe='')}" if hit.pictured else None,
                 product=shown(hit.product),
             )
             for hit in result.hits

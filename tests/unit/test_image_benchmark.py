@@ -126,6 +126,7 @@ def test_cells_are_run_once_and_write_what_they_found(folder, tmp_path, capsys):
 
 
 def test_a_contact_sheet_tells_right_near_and_wrong_by_colour_and_a_tree_is_drawn(folder):
+    pytest.importorskip("matplotlib")
     photographs = Photographs.read(folder / "fashion" / "products.parquet")
     seen = Task(photographs, "test").train
     surface = Surface(dim=3)

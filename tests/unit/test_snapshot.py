@@ -175,7 +175,7 @@ def test_a_damaged_encoder_is_found(published):
     content = path.read_bytes()
     path.unlink()  # a hard link: the bundle it came from must stay as it is
     path.write_bytes(content + b"\0")
-    with pytest.raises(SnapshotError, match=r"encoder of snapshot .*query\.onnx"):
+    with pytest.raises(SnapshotError, match=r"a bundle of snapshot .*query\.onnx"):
         Snapshot.open(published)
 
 
