@@ -223,17 +223,16 @@ def _open_parquet(path: Path) -> Iterator[Table]:
 
     with pq.ParquetFile(path) as file:
         # bytes are neither text nor a number: they stay in the file, but for pictures
-        columns = [f.name for f in file.schema_arrow if f.name == _PICTURES or not _holds_bytes(pa.types, f.type)]
+        columns = [
+            f.name
+            for f in file.schema_arrow
+            if not (pa.types.is_struct(f.type) or (_is_bytes(pa.types, f.type) and f.name != _PICTURES))
+        ]
         yield Table(tuple(columns), _parquet_rows(file, columns))
 
 
-def _holds_bytes(types: Any, kind: Any) -> bool:
-    return bool(
-        types.is_binary(kind)
-        or types.is_large_binary(kind)
-        or types.is_fixed_size_binary(kind)
-        or types.is_struct(kind)
-    )
+def _is_bytes(types: Any, kind: Any) -> bool:
+    return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind))
 
 
 def _parquet_rows(file: Any, columns: list[str]) -> Iterator[Row | Broken]:

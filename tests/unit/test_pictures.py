@@ -264,6 +264,13 @@ def test_pictures_in_a_parquet_catalogue_are_read_with_their_products(tmp_path):
     assert (type(second), second.image) == (Product, "")
 
 
+def test_a_column_of_structures_named_image_stays_in_the_file(tmp_path):
+    held = [{"bytes": encoded(quarters()), "path": "a.png"}]
+    pq.write_table(pa.table({"product_id": ["a"], "title": ["x"], "image": held}), tmp_path / "c.parquet")
+    (product,) = read_products(tmp_path / "c.parquet", Rejects())
+    assert (type(product), product.image) == (Product, "")
+
+
 def test_a_rejected_row_is_listed_without_its_picture(tmp_path):
     table = pa.table({"product_id": ["a", "b"], "title": ["", "y"], "image": [b"x" * 5000, b"y"]})
     pq.write_table(table, tmp_path / "c.parquet")
