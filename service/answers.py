@@ -75,7 +75,10 @@ class Answers:
         return answer
 
     async def _found(self, asked: Asked) -> SearchResult:
-        answer, waited = await self._batcher.answer(asked)
+        if isinstance(asked, ByPicture):  # decoding one may take as long as a whole batch, for which others would wait
+            answer, waited = await self._live.ask(lambda searcher: searcher.answer(asked)), 0.0
+        else:
+            answer, waited = await self._batcher.answer(asked)
         self._metrics.stage("queue", waited)
         self._metrics.stages(answer.timings)
         self._metrics.measured(answer.measured)

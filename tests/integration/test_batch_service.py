@@ -47,6 +47,13 @@ def lookups(result):
     return REGISTRY.get_sample_value("saddle_cache_lookups_total", {"result": result}) or 0.0
 
 
+def test_a_picture_keeps_nobody_waiting_in_a_batch(client):
+    before = len(OPENED[-1].batches)
+    found = client.post("/v1/search/image", content=b"any", headers={"Content-Type": "image/png"})
+    assert (found.status_code, found.json()["mode"]) == (200, "image")
+    assert len(OPENED[-1].batches) == before
+
+
 def test_each_search_has_the_answer_that_it_would_have_alone(client):
     searches = [
         {"query": "one", "limit": 2},
