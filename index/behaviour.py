@@ -33,9 +33,6 @@ if TYPE_CHECKING:
 BEHAVIOUR_CANDIDATES = 100
 """Products that shoppers most likely are after, to join the candidates of a hybrid search, at least."""
 
-_MOST_FETCHED = 4_000
-"""Where a filter asks for more than this to be fetched, few rows pass, and looking at those is cheaper."""
-
 
 class Intent(NamedTuple):
     """What shoppers who ask something are after: a vector for each conjunction of the query (P, d).
@@ -117,7 +114,8 @@ class BehaviourChannel:
         """
         count = max(BEHAVIOUR_CANDIDATES, 2 * depth)
         fetched = view.fetched(count)
-        if view.filtered is not None and fetched > max(_MOST_FETCHED, count):
+        if fetched is None:
+            assert view.filtered is not None
             rows = view.filtered.rows
             scores = self._inner(intent, self._vectors[rows])
             rows = rows[np.argpartition(scores, -count)[-count:]] if count < len(rows) else rows

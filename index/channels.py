@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from index.view import View
     from model.runtime import TextEncoder
 
-_SCANNED_A_FETCHED = 4
-"""How many rows can be scanned exactly in the time that one more candidate takes."""
-
 
 class Place(NamedTuple):
     """Where the answers to a query lie: its region and, where there is a behaviour channel, what shoppers are after."""
@@ -188,8 +185,7 @@ class Channels:
             return None
         if self.resident is not None:
             return count
-        fetched = view.fetched(count)
-        return None if view.filtered is not None and _SCANNED_A_FETCHED * fetched >= view.able else fetched
+        return view.fetched(count)
 
     def _passed(self, wanted: Wanted, count: int, proposed: NDArray[np.int64] | None) -> NDArray[np.int64] | None:
         """Those of the rows ``proposed`` that may be hits; None if they are too few, as there are others."""

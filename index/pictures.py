@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 PICTURE_CANDIDATES = 200
 """Products whose pictures are nearest, to be put in order exactly, at least."""
-_MOST_FETCHED = 4_000
-"""Where a filter asks for more than this to be fetched, few rows pass, and looking at those is cheaper."""
 
 
 class PictureChannel:
@@ -87,7 +85,8 @@ class PictureChannel:
         """About as many rows that may be hits as are wanted, or more, whose pictures are nearest to ``point`` (d)."""
         count = max(PICTURE_CANDIDATES, 2 * depth)
         fetched = view.fetched(count)
-        if view.filtered is not None and fetched > max(_MOST_FETCHED, count):
+        if fetched is None:
+            assert view.filtered is not None
             rows = view.filtered.rows[self._places[view.filtered.rows] >= 0]
         else:
             box = Box.around(point, np.zeros_like(point))

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from index.selection import Selection
 
 
+_SCANNED_A_FETCHED = 4
+"""How many rows can be scanned exactly in the time that one more candidate takes."""
+
+
 @dataclass(frozen=True)
 class View:
     """The rows of a snapshot, whose points are ``snapshot_points`` (N, d), and the ``live`` ones after them.
@@ -44,9 +48,15 @@ class View:
         """How many of the snapshot's rows may be hits, if none has gone."""
         return self.live.base if self.filtered is None else len(self.filtered)
 
-    def fetched(self, count: int) -> int:
-        """How many rows to fetch so that ``count`` may be hits, if the filter has nothing to do with what is sought."""
-        return math.ceil(count * self.live.base / max(1, self.able))
+    def fetched(self, count: int) -> int | None:
+        """How many rows to fetch so that ``count`` may be hits, if the filter has nothing to do with what is sought.
+
+        None if so few pass the filter that it is cheaper to look at all of them.
+        """
+        if self.filtered is None:
+            return count
+        fetched = math.ceil(count * self.live.base / max(1, self.able))
+        return None if _SCANNED_A_FETCHED * fetched >= self.able else fetched
 
     @property
     def whole(self) -> bool:
