@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from benchmarks.compare.data import Shop
     from benchmarks.compare.score import Metrics, Ranker
 
-EVALUATIONS = 24
+EVALUATIONS = 48
 """Dev evaluations in a budget that is used up, if they are quick."""
 EVALUATION_COST = 4.0
 """Training lasts at least this many times as long as the last evaluation before there is another."""
