@@ -1,7 +1,7 @@
 """The behaviour channel: what shoppers clicked, over the rows of a snapshot and the live ones after them.
 
-A product that no click knows has the vector of its text. A live one has that of the product that it replaces, else of
-its text too.
+A product that no click knows has the vector of its text, and its score is no judgment on it. A live one has that of the
+product that it replaces, else of its text too.
 """
 
 from __future__ import annotations
@@ -45,14 +45,20 @@ class Intent(NamedTuple):
 
 
 class BehaviourScores(NamedTuple):
-    """How likely shoppers click each of some rows (K), and whether clicks on this very query tell."""
+    """How likely shoppers click each of some rows (K), and whether clicks on this very query tell.
+
+    ``told`` (K) says which rows the channel has anything to say of: products that were never clicked score by their
+    text, and lower than those that were, which is no judgment on them.
+    """
 
     scores: NDArray[np.float32]
     known: bool
+    told: NDArray[np.bool_]
 
     def less(self, excluded: NDArray[np.bool_]) -> BehaviourScores:
         """The same, where what the query excludes (K) loses all it scored and owes as much."""
-        return BehaviourScores(np.where(excluded, -np.abs(self.scores), self.scores), self.known)
+        scores = np.where(excluded, -np.abs(self.scores), self.scores)
+        return self._replace(scores=scores, told=self.told | excluded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,8 @@ class BehaviourChannel:
         except OSError as error:
             raise ValueError(f"{directory} holds no behaviour channel: {error}") from error
         self._candidates = CandidateIndex.load(directory / CANDIDATES, form="inner", c=0.0)
+        # one more, for the place −1 of a product that the bundle lacks
+        self._clicked = np.append(self._learnt.clicked(), False)
         self._c = c
         if not len(self._vectors) == len(self._places) == len(self._candidates):
             raise ValueError(
@@ -128,14 +136,14 @@ class BehaviourChannel:
 
     def scores(self, intent: Intent, rows: NDArray[np.int64], view: View) -> BehaviourScores:
         """How likely each of ``rows`` (K) is what shoppers are after: the greatest over the conjunctions."""
-        return BehaviourScores(self._inner(intent, self._of(rows, view)), intent.known)
+        told = self._clicked[self._in_bundle(rows, view)]
+        return BehaviourScores(self._inner(intent, self._of(rows, view)), intent.known, told)
 
     def evidence(self, intent: Intent, row: int, view: View) -> Evidence:
         """What clicks say of the product in a row of either kind; of one that they do not know, a score by its text."""
         rows = np.array([row])
         score = float(self.scores(intent, rows, view).scores[0])
-        in_snapshot = row if row < view.live.base else int(view.live.replaced(rows)[0])
-        place = -1 if in_snapshot < 0 else int(self._places[in_snapshot])
+        place = int(self._in_bundle(rows, view)[0])
         if place < 0:
             return Evidence(intent.known, score, 0.0, (), ())
         learnt = self._learnt
@@ -146,6 +154,16 @@ class BehaviourChannel:
             queries=tuple(learnt.askings(place)),
             companions=tuple(learnt.product_ids[other] for other in learnt.companions(place)),
         )
+
+    def _in_bundle(self, rows: NDArray[np.int64], view: View) -> NDArray[np.int64]:
+        """Where the bundle has the products in rows of either kind (K), −1 where it has not."""
+        live = rows >= view.live.base
+        places = np.full(len(rows), -1, dtype=np.int64)
+        places[~live] = self._places[rows[~live]]
+        if live.any():
+            replaced = view.live.replaced(rows[live])
+            places[live] = np.where(replaced >= 0, self._places[replaced], -1)
+        return places
 
     def _of(self, rows: NDArray[np.int64], view: View) -> Vectors:
         """Vectors (K, d) of rows of either kind."""

@@ -1,9 +1,10 @@
 """Fusion: what the channels say of one query's candidates made one score.
 
 Learnt weights make it −(distance weight)·distance + (lexical weight)·BM25 + (behaviour weight)·behaviour, where there
-is a behaviour channel; what that tells of queries that no shopper asked before has a weight of its own. Nothing in the
-sum depends on which other candidates there are, so a deeper page never reorders the pages before it. Without anything
-to learn from, the channels' ranks are fused (Cormack, Clarke and Büttcher, *Reciprocal rank fusion outperforms
+is a behaviour channel; what that tells of queries that no shopper asked before has a weight of its own. Of a product
+that nobody clicked the channel tells nothing: it gets what products of its distance and BM25 have on average. Nothing
+in the sum depends on which other candidates there are, so a deeper page never reorders the pages before it. Without
+anything to learn from, the channels' ranks are fused (Cormack, Clarke and Büttcher, *Reciprocal rank fusion outperforms
 Condorcet and individual rank learning methods*, SIGIR 2009).
 """
 
@@ -34,6 +35,38 @@ _STEPS = 30
 _ENOUGH = 1e-9
 
 
+class Expected(BaseModel):
+    """The behaviour score that a product may be expected to have, by what the other channels say of it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    constant: float = 0.0
+    distance: float = 0.0
+    """What a unit of containment distance changes."""
+    lexical: float = 0.0
+    """What a unit of BM25 changes."""
+
+    def of(self, distances: NDArray[np.float32], lexical: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The scores (K) of products at these distances (K) and with this BM25 (K)."""
+        return self.constant + self.distance * distances + self.lexical * lexical
+
+
+class Expectations(BaseModel):
+    """What is expected of products that nobody clicked: under queries that shoppers asked before, and under others."""
+
+    model_config = ConfigDict(frozen=True)
+
+    asked: Expected = Expected()
+    unasked: Expected = Expected()
+
+    def heard(
+        self, distances: NDArray[np.float32], lexical: NDArray[np.float32], behaviour: BehaviourScores
+    ) -> NDArray[np.float32]:
+        """What the behaviour channel says (K), or may be expected to where it has nothing to say."""
+        expected = (self.asked if behaviour.known else self.unasked).of(distances, lexical)
+        return np.where(behaviour.told, behaviour.scores, expected)
+
+
 class Fusion(BaseModel):
     """How the channels' scores become one, and what that was learnt on."""
 
@@ -48,6 +81,8 @@ class Fusion(BaseModel):
     """What one unit of the behaviour channel's score brings, where shoppers asked the query before."""
     unasked_weight: Annotated[float, Field(ge=0.0)] = 0.0
     """The same where they did not."""
+    expected: Expectations = Expectations()
+    """What stands for the behaviour score of a product that nobody clicked."""
     queries: int = 0
     """How many queries there were to learn from."""
     metrics: dict[str, dict[str, float]] = {}
@@ -78,15 +113,17 @@ class Fusion(BaseModel):
             lexical: BM25 (K) of the same rows; up to 0 where the lexical channel would not have found them.
             behaviour: what the behaviour channel says of them, if there is one. Where ranks are fused it is heard if
                 shoppers asked the query before; else it has nothing but the text to go by, which others read better.
+                For what it tells nothing of, the mean of the other channels then stands.
         """
         if self.method == "weighted":
             fused = self.lexical_weight * lexical - self.distance_weight * distances
             if behaviour is not None:
-                fused = fused + (self.behaviour_weight if behaviour.known else self.unasked_weight) * behaviour.scores
+                weight = self.behaviour_weight if behaviour.known else self.unasked_weight
+                fused = fused + weight * self.expected.heard(distances, lexical, behaviour)
             return np.asarray(fused, dtype=np.float32)
         by_rank = reciprocal_ranks(-distances) + np.where(lexical > 0, reciprocal_ranks(lexical), 0.0)
         if behaviour is not None and behaviour.known:
-            by_rank += reciprocal_ranks(behaviour.scores)
+            by_rank += np.where(behaviour.told, reciprocal_ranks(behaviour.scores), by_rank / 2)
         return by_rank.astype(np.float32)
 
 
@@ -141,18 +178,28 @@ def learn(judged: Sequence[Judged]) -> Fusion:
 def _learnt(judged: Sequence[Judged]) -> Fusion:
     """The fusion that :func:`learn` finds, not measured yet."""
     useful = [query for query in judged if query.gains.any()]
-    weights = _most_likely(useful) if len(useful) >= FEWEST_QUERIES else np.zeros(4)
+    expected = Expectations(asked=_expected(judged, known=True), unasked=_expected(judged, known=False))
+    weights = _most_likely(useful, expected) if len(useful) >= FEWEST_QUERIES else np.zeros(4)
     if not weights.any():
         return Fusion(queries=len(judged))
-    distance_weight, lexical_weight, behaviour_weight, unasked_weight = weights.tolist()
-    return Fusion(
-        method="weighted",
-        distance_weight=distance_weight,
-        lexical_weight=lexical_weight,
-        behaviour_weight=behaviour_weight,
-        unasked_weight=unasked_weight,
-        queries=len(judged),
-    )
+    names = ("distance_weight", "lexical_weight", "behaviour_weight", "unasked_weight")
+    found = dict(zip(names, weights.tolist(), strict=True))
+    return Fusion(method="weighted", **found, expected=expected, queries=len(judged))
+
+
+def _expected(judged: Sequence[Judged], *, known: bool) -> Expected:
+    """The behaviour score by distance and BM25, by least squares over all candidates that clicks tell of."""
+    heard = [
+        (query.distances[told], query.lexical[told], query.behaviour.scores[told])
+        for query in judged
+        if query.behaviour is not None and query.behaviour.known == known and (told := query.behaviour.told).any()
+    ]
+    if not heard:
+        return Expected()
+    distances, lexical, scores = (np.concatenate(part).astype(np.float64) for part in zip(*heard, strict=True))
+    columns = np.stack([np.ones_like(distances), distances, lexical], axis=1)
+    constant, distance, lexical_ = np.linalg.lstsq(columns, scores, rcond=None)[0].tolist()
+    return Expected(constant=constant, distance=distance, lexical=lexical_)
 
 
 def _behaviour_alone(query: Judged) -> NDArray[np.float32]:
@@ -165,21 +212,23 @@ def reciprocal_ranks(scores: NDArray[np.float32]) -> NDArray[np.float64]:
     return 1.0 / (RANK_CONSTANT + np.searchsorted(np.sort(falling), falling, side="left") + 1)
 
 
-def _features(query: Judged) -> NDArray[np.float64]:
+def _features(query: Judged, expected: Expectations) -> NDArray[np.float64]:
     """What is weighed of each candidate (K, 4): nearness, BM25, behaviour where the query is known and where not."""
     features = np.zeros((len(query.rows), 4))
     features[:, 0], features[:, 1] = -query.distances, query.lexical
     if query.behaviour is not None:
-        features[:, 2 if query.behaviour.known else 3] = query.behaviour.scores
+        features[:, 2 if query.behaviour.known else 3] = expected.heard(query.distances, query.lexical, query.behaviour)
     return features
 
 
-def _most_likely(judged: Sequence[Judged]) -> NDArray[np.float64]:
+def _most_likely(judged: Sequence[Judged], expected: Expectations) -> NDArray[np.float64]:
     """Weights (4) ≥ 0 that maximise the likelihood, less a slight penalty on their squares.
+
+    ``expected`` says what stands for what the behaviour channel cannot tell.
 
     What would have to weigh less than nothing weighs 0, the worst first, and the others are sought again without it.
     """
-    features = [_features(query) for query in judged]
+    features = [_features(query, expected) for query in judged]
     scale = np.concatenate(features).std(axis=0)
     free = scale > _ENOUGH
     scale += _ENOUGH

@@ -82,6 +82,11 @@ class BehaviourVectors:
             found.setdefault(queries[int(query)], []).append(self.product_ids[int(product)])
         return found
 
+    def clicked(self) -> NDArray[np.bool_]:
+        """Which products (N,) any query led to; the vectors of the others are told by their text alone."""
+        found: NDArray[np.bool_] = np.asarray(self._askings[:, 0]) >= 0  # they are listed from the left
+        return found
+
     def companions(self, row: int) -> list[int]:
         """Rows of the products that most share sessions with a product."""
         return [other for other in self._companions[row].tolist() if other >= 0]

@@ -71,10 +71,15 @@ def searcher(report):
 
 
 @pytest.fixture(scope="module")
-def without(files):
+def plain(files):
+    """A snapshot of the same shop without the channel."""
+    return build(bundle_dir=files / "model", catalog=files / "catalog.csv", root=files / "plain")
+
+
+@pytest.fixture
+def without(plain):
     """The same shop without the channel."""
-    report = build(bundle_dir=files / "model", catalog=files / "catalog.csv", root=files / "plain")
-    searcher = Searcher.open(report.directory)
+    searcher = Searcher.open(plain.directory)
     yield searcher
     searcher.close()
 
@@ -127,6 +132,23 @@ def test_hybrid_finds_what_only_clicks_lead_to(searcher, without):
     ranks = {name: (found.index(name), by_text.index(name)) for name in CLICKS["gift for dad"]}
     assert all(with_clicks <= text for with_clicks, text in ranks.values())
     assert any(with_clicks < text for with_clicks, text in ranks.values())
+
+
+def test_what_nobody_clicked_is_not_held_against_it(searcher, without):
+    """Fused by ranks it has half as much again as its text gives it, clicks standing for the mean of the others."""
+    again, new = searcher.find("p600")[0], replace(searcher.find("p850")[0], product_id="new")
+    store(searcher, replace(again, price=1.0), new)
+    store(without, replace(again, price=1.0), new)
+    fused, by_text = (
+        {hit.product.product_id: hit.score for hit in one.search("housewarming", limit=COUNT + 1).hits}
+        for one in (searcher, without)
+    )
+    clicked = {name for found in CLICKS.values() for name in found}
+    assert len(fused) == COUNT + 1
+    for name in fused.keys() - clicked:
+        assert fused[name] == pytest.approx(1.5 * by_text[name], rel=1e-5)
+    for name in CLICKS["housewarming"]:
+        assert fused[name] > by_text[name] + 1 / 70
 
 
 def test_where_ranks_are_fused_a_query_that_no_one_asked_is_answered_by_its_text(searcher, without):

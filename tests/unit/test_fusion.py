@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from index.behaviour import BehaviourScores
-from index.fusion import FEWEST_QUERIES, Fusion, Judged, _likelihood, learn, union
+from index.fusion import FEWEST_QUERIES, Expectations, Expected, Fusion, Judged, _likelihood, learn, union
 
 DISTANCES = st.lists(st.floats(0, 5, width=32), min_size=1, max_size=12)
 
@@ -30,6 +30,16 @@ def judged(chance, *, distance_tells, lexical_tells, rows=30):
     lexical = np.maximum(0.0, 8.0 + 3.0 * (chance.normal(size=rows) + lexical_tells * relevant))
     grades = {100 + row: 6 if row == 0 else 4 for row in range(2)} | {100 + rows - 1: 1, 7: 5}
     return Judged(np.arange(100, 100 + rows), *arrays(distances, lexical), grades)
+
+
+def told(scores, *, known):
+    """What the behaviour channel says of products that were all clicked."""
+    return BehaviourScores(scores, known, np.ones(len(scores), dtype=bool))
+
+
+def told_all(query):
+    """The same query, as if every candidate had been clicked."""
+    return replace(query, behaviour=told(query.behaviour.scores, known=query.behaviour.known))
 
 
 def queries(count=60, **tells):
@@ -90,17 +100,58 @@ def test_more_candidates_leave_a_weighted_order_as_it_was():
 def test_what_clicks_tell_is_weighed_by_whether_shoppers_asked_it():
     distances, lexical, clicks = arrays([0.5, 1.0], [0.0, 4.0], [2.0, -1.0])
     fusion = Fusion(method="weighted", distance_weight=10.0, behaviour_weight=3.0, unasked_weight=0.5)
-    assert fusion.fuse(distances, lexical, BehaviourScores(clicks, known=True)).tolist() == [1.0, -13.0]
-    assert fusion.fuse(distances, lexical, BehaviourScores(clicks, known=False)).tolist() == [-4.0, -10.5]
+    assert fusion.fuse(distances, lexical, told(clicks, known=True)).tolist() == [1.0, -13.0]
+    assert fusion.fuse(distances, lexical, told(clicks, known=False)).tolist() == [-4.0, -10.5]
     assert fusion.fuse(distances, lexical).tolist() == [-5.0, -10.0]
+
+
+def test_a_product_that_nobody_clicked_gets_what_others_like_it_have():
+    distances, lexical, clicks = arrays([0.5, 1.0], [0.0, 4.0], [2.0, -1.0])
+    expected = Expectations(
+        asked=Expected(constant=1.0, distance=-2.0, lexical=0.5), unasked=Expected(constant=6.0, distance=2.0)
+    )
+    fusion = Fusion(method="weighted", behaviour_weight=1.0, unasked_weight=0.5, expected=expected)
+    only_first = np.array([True, False])
+    assert fusion.fuse(distances, lexical, BehaviourScores(clicks, True, only_first)).tolist() == [2.0, 1.0]
+    assert fusion.fuse(distances, lexical, BehaviourScores(clicks, False, only_first)).tolist() == [1.0, 4.0]
+    ranks = Fusion().fuse(distances, lexical, BehaviourScores(clicks, True, ~only_first))
+    np.testing.assert_allclose(ranks, [1.5 / 61, 1 / 62 + 1 / 61 + 1 / 62], rtol=1e-6)
+
+
+def test_what_is_expected_of_a_product_is_learnt_from_those_that_were_clicked():
+    examples = []
+    for query in queries(distance_tells=1.0, lexical_tells=1.0):
+        clicks = 3.0 - 2.0 * query.distances + 0.25 * query.lexical
+        clicked = np.arange(len(query.rows)) % 3 > 0
+        examples.append(replace(query, behaviour=BehaviourScores(np.where(clicked, clicks, -50.0), True, clicked)))
+    found = learn(examples).expected
+    assert (found.asked.constant, found.asked.distance, found.asked.lexical) == pytest.approx((3, -2, 0.25), rel=1e-3)
+    assert found.unasked == Expected()
+
+
+def test_what_clicks_bring_is_not_held_against_products_that_nobody_clicked():
+    chance = np.random.default_rng(5)
+    examples = []
+    for query in queries(200, distance_tells=1.0, lexical_tells=1.0):
+        clicks = (chance.normal(size=len(query.rows)) + 3.0 * (np.arange(len(query.rows)) < 2)).astype(np.float32)
+        unclicked = chance.random(len(query.rows)) < 0.2
+        clicks[unclicked] -= 4.0  # as text alone scores lower than clicks do
+        examples.append(replace(query, behaviour=BehaviourScores(clicks, True, ~unclicked)))
+    rank = {}
+    for name, heard in (("as it is", examples), ("held against", [told_all(query) for query in examples])):
+        fusion = learn(heard)
+        cold = [query for query, was in zip(heard, examples, strict=True) if not was.behaviour.told[0]]
+        scores = [fusion.fuse(query.distances, query.lexical, query.behaviour) for query in cold]
+        rank[name] = np.mean([(score > score[0]).sum() for score in scores])
+    assert rank["as it is"] < 0.7 * rank["held against"]
 
 
 def test_the_ranks_of_clicks_count_only_where_shoppers_asked_it():
     distances, lexical, clicks = arrays([0.9, 0.3], [2.0, 7.0], [5.0, 4.0])
     expected = [1 / 62 + 1 / 62, 1 / 61 + 1 / 61]
-    fused = Fusion().fuse(distances, lexical, BehaviourScores(clicks, known=False))
+    fused = Fusion().fuse(distances, lexical, told(clicks, known=False))
     np.testing.assert_allclose(fused, expected, rtol=1e-6)
-    fused = Fusion().fuse(distances, lexical, BehaviourScores(clicks, known=True))
+    fused = Fusion().fuse(distances, lexical, told(clicks, known=True))
     np.testing.assert_allclose(fused, [expected[0] + 1 / 61, expected[1] + 1 / 62], rtol=1e-6)
 
 
@@ -110,9 +161,9 @@ def clicked(examples, *, tells, known):
     return [
         replace(
             query,
-            behaviour=BehaviourScores(
+            behaviour=told(
                 (chance.normal(size=len(query.rows)) + tells * (np.arange(len(query.rows)) < 2)).astype(np.float32),
-                known,
+                known=known,
             ),
         )
         for query in examples
