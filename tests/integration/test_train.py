@@ -23,7 +23,7 @@ from model.runtime import TextEncoder
 from model.sample import files
 from model.sample.shop import Shop
 from model.text import words
-from model.training import checkpoint, trainer
+from model.training import checkpoint, run
 from model.training.checkpoint import ResumeError
 from model.training.dev import DevSet
 from model.training.examples import Examples, read_examples
@@ -45,10 +45,10 @@ DRIVER = """
 import sys
 from pathlib import Path
 
-from model.training import trainer
+from model.training import run
 from service.commands.train import train
 
-trainer.CHECKPOINT_SECONDS = 0.1
+run.CHECKPOINT_SECONDS = 0.1
 catalog, out, steps = sys.argv[1:]
 train(catalog=Path(catalog), out=Path(out), steps=int(steps), dim=16, curvature=0.0, terms="trigram")
 """
@@ -184,12 +184,12 @@ def test_the_same_seed_and_steps_learn_the_same(tmp_path, examples):
 
 
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path, examples, monkeypatch):
-    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(run, "CHECKPOINT_SECONDS", 0.0)
     whole = trainer_of(examples, tmp_path / "whole", report=stop_at(9))
     stopped = trainer_of(examples, tmp_path / "stopped", report=stop_at(6))
-    for run in (whole, stopped):
+    for each in (whole, stopped):
         with pytest.raises(StoppedError):
-            run.fit()
+            each.fit()
     resumed = trainer_of(examples, tmp_path / "stopped", report=stop_at(9))
     assert resumed.resumed_at == 5
     with pytest.raises(StoppedError):
@@ -214,16 +214,16 @@ def test_a_run_that_was_killed_after_its_last_step_has_nothing_left_to_train(tmp
 
 @pytest.mark.parametrize(("changes", "presence"), [({}, 2), ({"regions": False}, 0), ({"dim": 4}, 1)])
 def test_a_quarter_of_the_axes_tell_what_is_present_or_none_without_regions(tmp_path, examples, changes, presence):
-    run = trainer_of(examples, tmp_path, **changes)
-    assert run.model.config.presence == presence
-    assert run.model.config.place == run.recipe.dim - presence
+    ours = trainer_of(examples, tmp_path, **changes)
+    assert ours.model.config.presence == presence
+    assert ours.model.config.place == ours.recipe.dim - presence
 
 
 @pytest.mark.parametrize("changes", [{}, {"curvature": 0.0, "spherical": True}])
 def test_plain_vector_models_are_trained_by_the_same_recipe(tmp_path, examples, changes):
-    run = trainer_of(examples, tmp_path, steps=80, dim=DIM, regions=False, **changes)
-    before = run._dev.evaluate(run.model)
-    learnt = run.fit().metrics
+    ours = trainer_of(examples, tmp_path, steps=80, dim=DIM, regions=False, **changes)
+    before = ours._dev.evaluate(ours.model)
+    learnt = ours.fit().metrics
     for name in (DEV_METRIC, "nDCG@10"):
         assert learnt[name] > 1.2 * before[name], (name, before, learnt)
 
@@ -296,7 +296,7 @@ def test_a_catalogue_alone_is_enough_for_the_flat_twin_of_trigrams(killed):
 def test_a_checkpoint_of_another_run_is_refused_and_both_values_are_named(
     tmp_path, examples, change, named, monkeypatch
 ):
-    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(run, "CHECKPOINT_SECONDS", 0.0)
     with pytest.raises(StoppedError):
         trainer_of(examples, tmp_path, report=stop_at(2)).fit()
     before = checkpoint_step(tmp_path)
@@ -307,7 +307,7 @@ def test_a_checkpoint_of_another_run_is_refused_and_both_values_are_named(
 
 
 def test_a_checkpoint_made_with_other_interactions_is_refused(tmp_path, examples, monkeypatch):
-    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(run, "CHECKPOINT_SECONDS", 0.0)
     with pytest.raises(StoppedError):
         trainer_of(examples, tmp_path, report=stop_at(2)).fit()
     with pytest.raises(ResumeError, match="interactions 'none', not 'sha256:2'"):
@@ -328,7 +328,7 @@ def test_started_afresh_a_run_forgets_its_checkpoint(tmp_path, monkeypatch, caps
     options = {"catalog": catalog, "out": tmp_path / "model", "dim": 4, "steps": 3}
     state = tmp_path / "elsewhere"
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0)
+        patch.setattr(run, "CHECKPOINT_SECONDS", 0.0)
         patch.setattr("model.export.export", stopped)
         with pytest.raises(StoppedError):
             train(**options, checkpoint=state)
@@ -356,7 +356,7 @@ def test_an_existing_output_is_refused_before_anything_is_read(tmp_path):
 
 def test_a_budget_in_minutes_ends_in_time(tmp_path, examples, monkeypatch):
     ticks = count(100.0, 0.125)  # the clock is read once a step
-    monkeypatch.setattr(trainer, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
+    monkeypatch.setattr(run, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
     finished = trainer_of(examples, tmp_path, steps=None, minutes=0.05).fit()
     assert (finished.steps, finished.seconds) == (23, 3.0)
 
@@ -367,4 +367,4 @@ def test_progress_never_goes_back_and_metrics_come_with_every_evaluation(tmp_pat
     fractions = [progress.fraction for progress in seen]
     assert fractions == sorted(fractions)
     assert fractions[-1] == pytest.approx(1.0)
-    assert sum(progress.metrics is not None for progress in seen) == trainer.EVALUATIONS
+    assert sum(progress.metrics is not None for progress in seen) == run.EVALUATIONS

@@ -17,7 +17,8 @@ from model.image.tree import read_paths
 from model.training.checkpoint import ResumeError
 from model.training.image.augmentation import augmented
 from model.training.image.examples import NothingToLearnError, Pictures, read_pictures
-from model.training.image.trainer import EVALUATIONS, Recipe, Trainer, batch_rows, points_of
+from model.training.image.trainer import Recipe, Trainer, batch_rows, points_of
+from model.training.run import EVALUATIONS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,7 +69,7 @@ class StoppedError(Exception):
 
 @pytest.mark.parametrize("stop", [3, 11])
 def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(tmp_path, monkeypatch, stop):
-    monkeypatch.setattr("model.training.image.trainer.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("model.training.run.CHECKPOINT_SECONDS", 0.0)
     whole = trainer(tmp_path / "whole", recipe()).fit()
 
     def halt(progress):

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from model.image.measure import retrieval
@@ -17,7 +15,7 @@ from model.image.network import ImageNetwork, NetworkConfig
 from model.image.proxies import HierarchicalProxies, Hierarchy
 from model.training import checkpoint
 from model.training.image.augmentation import augmented
-from model.training.progress import Progress
+from model.training.run import Budget, Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -26,24 +24,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.training.image.examples import Pictures
+    from model.training.progress import Progress
 
 DEV_METRIC = "MAP@R"
-EVALUATIONS = 6
-CHECKPOINT_SECONDS = 30.0
 _ENCODE_BATCH = 256
 _WARM_UP = 0.05
 _LAST_RATE = 0.01
 
 
-class Recipe(BaseModel):
+class Recipe(Budget):
     """Everything that decides a run beside its data; a checkpoint only resumes under the same one."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    minutes: float = 10.0
-    """Wall-clock budget, dev evaluations included."""
-    steps: int | None = None
-    """Steps instead of minutes: the same result on any machine of one kind."""
     seed: int = 0
     batch: int = 96
     rate: float = 3e-3
@@ -85,17 +76,6 @@ class Trained:
     seconds: float
 
 
-@dataclass(slots=True)
-class _State:
-    """What a checkpoint remembers beside tensors."""
-
-    step: int = 0
-    seconds: float = 0.0
-    evaluated: int = 0
-    best: float = -1.0
-    metrics: dict[str, float] | None = None
-
-
 class Trainer:
     """One training run; ``data`` names what it learns from by fingerprints.
 
@@ -122,61 +102,34 @@ class Trainer:
         self._pixels = torch.from_numpy(train.pixels)
         self._labels = torch.from_numpy(train.labels)
         self._dev = dev
-        self._directory = directory
-        self._data = dict(data)
-        self._report = report
         made = network or ImageNetwork(recipe.network)
         self.network = made.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.criterion: Criterion = criterion or HierarchicalProxies(
             recipe.hierarchy, recipe.network.surface, train.tree, seed=recipe.seed
         )
-        self._state = _State()
-        self._best = self._tensors()
-        self._moments: dict[str, Tensor] = {}
-        self.resumed_at = self._resume()
+        self._run = Run(
+            self, recipe, metric=DEV_METRIC, schedule=_schedule, directory=directory, data=data, report=report
+        )
+        self.resumed_at = self._run.resumed_at
 
     def fit(self) -> Trained:
         """Train what the budget leaves to train and return the best network."""
-        if self._fraction() < 1.0:
-            self._train()
-            self._save(None)
-        self._load(self._best)
+        state = self._run.fit()
         self.network.eval()
-        state = self._state
         return Trained(self.network, self.criterion, state.metrics or {}, state.step, state.seconds)
 
-    def _train(self) -> None:
-        state = self._state
-        clock = saved = time.monotonic()
-        optimizer = self._optimizer()
-        checkpoint.restore(optimizer, self._moments)
-        rates = [group["lr"] for group in optimizer.param_groups]
-        smooth = math.nan
-        self.network.train()
-        while True:
-            now = time.monotonic()
-            state.seconds += now - clock
-            clock = now
-            fraction = self._fraction()
-            if fraction >= (state.evaluated + 1) / EVALUATIONS:
-                self._evaluate(smooth)
-                if fraction >= 1.0:
-                    return
-            if now - saved > CHECKPOINT_SECONDS:
-                self._save(optimizer)
-                saved = time.monotonic()
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate * _schedule(fraction)
-            loss = self._loss(state.step)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            state.step += 1
-            smooth = loss.item() if math.isnan(smooth) else 0.98 * smooth + 0.02 * loss.item()
-            self._report(Progress(state.step, fraction, smooth))
+    def optimizer(self) -> torch.optim.Optimizer:
+        """AdamW, with a rate for the network and one for the proxies, which do not decay."""
+        recipe = self.recipe
+        groups = [
+            {"params": list(self.network.parameters()), "lr": recipe.rate, "weight_decay": recipe.weight_decay},
+            {"params": list(self.criterion.parameters()), "lr": recipe.proxy_rate, "weight_decay": 0.0},
+        ]
+        # not fused: that kernel takes moments, which a checkpoint keeps row by row, to lie in memory as the weights do
+        return torch.optim.AdamW([group for group in groups if group["params"]])
 
-    def _loss(self, number: int) -> Tensor:
-        """The loss of batch ``number``, which is a function of the seed and the number alone."""
+    def loss(self, number: int) -> Tensor:
+        """The loss of batch ``number``."""
         self.criterion.advance(number)
         rows = torch.from_numpy(self.rows(number))
         generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + number)
@@ -188,64 +141,22 @@ class Trainer:
         """The rows of batch ``number``."""
         return batch_rows(len(self._labels), self.recipe.batch, number, seed=self.recipe.seed)
 
-    def _optimizer(self) -> torch.optim.Optimizer:
-        recipe = self.recipe
-        groups = [
-            {"params": list(self.network.parameters()), "lr": recipe.rate, "weight_decay": recipe.weight_decay},
-            {"params": list(self.criterion.parameters()), "lr": recipe.proxy_rate, "weight_decay": 0.0},
-        ]
-        # not fused: that kernel takes moments, which a checkpoint keeps row by row, to lie in memory as the weights do
-        return torch.optim.AdamW([group for group in groups if group["params"]])
-
-    def _fraction(self) -> float:
-        """How much of the budget is spent, 0 to 1."""
-        if self.recipe.steps is not None:
-            return min(1.0, self._state.step / self.recipe.steps)
-        return min(1.0, self._state.seconds / (self.recipe.minutes * 60.0))
-
-    def _evaluate(self, loss: float) -> None:
-        state = self._state
-        state.evaluated += 1
+    def evaluate(self) -> dict[str, float]:
+        """Retrieval on dev."""
         points = points_of(self.network, self._dev.pixels)
-        metrics = retrieval(points, self._dev.labels, self.recipe.network.surface)
-        if metrics[DEV_METRIC] > state.best:
-            state.best, state.metrics = metrics[DEV_METRIC], metrics
-            self._best = self._tensors()
-        self._report(Progress(state.step, self._fraction(), loss, metrics))
+        return retrieval(points, self._dev.labels, self.recipe.network.surface)
 
-    def _tensors(self) -> dict[str, Tensor]:
+    def tensors(self) -> dict[str, Tensor]:
         """A copy of the network and of its criterion, as they stand."""
         parts = {"network": self.network.state_dict(), "criterion": self.criterion.state_dict()}
         return {
             f"{part}.{name}": kept.detach().clone() for part, state in parts.items() for name, kept in state.items()
         }
 
-    def _load(self, tensors: Mapping[str, Tensor]) -> None:
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Make both what a copy of them was."""
         self.network.load_state_dict(checkpoint.under("network.", tensors))
         self.criterion.load_state_dict(checkpoint.under("criterion.", tensors))
-
-    def _save(self, optimizer: torch.optim.Optimizer | None) -> None:
-        tensors = {f"now.{name}": tensor for name, tensor in self._tensors().items()}
-        tensors |= {f"best.{name}": tensor for name, tensor in self._best.items()}
-        tensors |= checkpoint.moments(optimizer) if optimizer else {}
-        state = {name: getattr(self._state, name) for name in _State.__slots__}
-        checkpoint.save(self._directory, tensors, state | self._identity())
-
-    def _identity(self) -> dict[str, dict[str, Any]]:
-        return {"recipe": self.recipe.model_dump(mode="json"), "data": self._data}
-
-    def _resume(self) -> int | None:
-        """Take up the checkpoint of this very run, if there is one; returns its step."""
-        loaded = checkpoint.load(self._directory)
-        if loaded is None:
-            return None
-        tensors, state = loaded
-        checkpoint.check(self._identity(), state, directory=self._directory)
-        self._load(checkpoint.under("now.", tensors))
-        self._best = checkpoint.under("best.", tensors)
-        self._moments = checkpoint.under("adam.", tensors)
-        self._state = _State(**{name: state[name] for name in _State.__slots__})
-        return self._state.step
 
 
 def points_of(network: ImageNetwork, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
