@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> None:
     seeds = [int(seed) for seed in asked.seeds.split(",")]
     cells = chosen(every_cell(seeds), asked.cells)
     torch.set_num_threads(asked.threads)
-    budget = Budget(asked.core_minutes, asked.steps, asked.flipkart_steps, asked.threads)
+    budget = Budget(asked.core_minutes, asked.steps, asked.sweep_steps, asked.flipkart_steps, asked.threads)
     bench = Bench(asked.data, asked.out, budget, report=lambda line: say(f"    {line}"))
     run(cells, bench)
     summarise(asked.out, collect)
@@ -40,8 +40,9 @@ def _parser() -> argparse.ArgumentParser:
         "--core-minutes", type=float, default=16.0, help="a baseline's budget, dev evaluations included: 8 on two cores"
     )
     parser.add_argument(
-        "--steps", type=int, default=800, help="of ANTHEM and each twin: what its 256 axes take in eight minutes"
+        "--steps", type=int, default=1700, help="of ANTHEM and each twin: what its 256 axes take in 16 core-minutes"
     )
+    parser.add_argument("--sweep-steps", type=int, default=800, help="the same with fewer axes")
     parser.add_argument("--flipkart-steps", type=int, default=300, help="the same on Flipkart")
     parser.add_argument("--seeds", default="0,1,2", help="seeds, with commas between")
     parser.add_argument("--threads", type=int, default=2, help="threads of a cell")

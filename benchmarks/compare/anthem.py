@@ -31,7 +31,6 @@ FAMILY: Mapping[str, Mapping[str, Any]] = {
 }
 """What each system's recipe has beside seed, dimension and steps; all the rest are the defaults."""
 FEW_DIMS = (8, 16, 32, 64, 128)
-DIMS = tuple(sorted({*FEW_DIMS, Recipe().dim}))
 _CANDIDATES = 1000
 """Products nearest to the centre that are ranked by containment: a quarter of a minute instead of five."""
 
@@ -40,14 +39,18 @@ def train(
     examples: Examples,
     system: str,
     *,
-    dim: int,
+    dim: int | None,
     seed: int,
     steps: int,
     report: Callable[[str], None],
     overrides: Mapping[str, Any] | None = None,
 ) -> Trained:
-    """Train ``system`` on ``examples``; a killed cell starts again, so its checkpoint is thrown away."""
-    recipe = Recipe(**{"steps": steps, "seed": seed, "dim": dim, **FAMILY[system], **(overrides or {})})
+    """Train ``system`` on ``examples``, with as many axes as a shop gets where no ``dim`` is given.
+
+    A killed cell starts again, so its checkpoint is thrown away.
+    """
+    axes = {} if dim is None else {"dim": dim}
+    recipe = Recipe(**{"steps": steps, "seed": seed, **axes, **FAMILY[system], **(overrides or {})})
     with tempfile.TemporaryDirectory() as directory:
         trainer = Trainer(examples, recipe, directory=Path(directory), data={}, report=_lines(report))
         return trainer.fit()

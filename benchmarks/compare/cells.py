@@ -51,7 +51,7 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One system with one seed, on one data set; ``dim`` where dimensions are swept."""
+    """One system with one seed, on one data set; ``dim`` where dimensions are swept, for fewer steps."""
 
     data: str
     system: str
@@ -72,6 +72,7 @@ class Budget:
 
     core_minutes: float
     steps: int
+    sweep_steps: int
     flipkart_steps: int
     threads: int
 
@@ -80,11 +81,12 @@ def every_cell(seeds: Sequence[int]) -> list[Cell]:
     """All cells, in the order in which they are run; what no seed changes has one."""
     cells = [Cell("homedepot", system, 0) for system in UNTRAINED]
     cells += [Cell("homedepot", system, seed) for system in BASELINES for seed in seeds]
-    # the largest dimension is the one that the other systems are compared with: it comes first
-    for dim in reversed(anthem.DIMS):
-        cells += [Cell("homedepot", system, seed, dim) for system in anthem.FAMILY for seed in seeds]
-    for dim in reversed(anthem.FEW_DIMS):
-        cells += [Cell("flipkart", system, seed, dim) for system in flipkart.SYSTEMS for seed in seeds]
+    cells += [Cell("homedepot", system, seed) for seed in seeds for system in anthem.FAMILY]
+    # a seed at a time: one that is whole tells of all dimensions
+    for seed in seeds:
+        swept = [(dim, system) for dim in reversed(anthem.FEW_DIMS) for system in anthem.FAMILY]
+        cells += [Cell("homedepot", system, seed, dim) for dim, system in swept]
+        cells += [Cell("flipkart", system, seed, dim) for dim, system in swept if system in flipkart.SYSTEMS]
     return cells
 
 
@@ -126,8 +128,8 @@ class Bench:
             **found,
             "measured": datetime.now(UTC).isoformat(timespec="seconds"),
             "command": f"python -m benchmarks.compare --data … --cells {cell.name} --seeds {cell.seed} --core-minutes "
-            f"{budget.core_minutes:g} --steps {budget.steps} --flipkart-steps {budget.flipkart_steps} "
-            f"--threads {budget.threads}",
+            f"{budget.core_minutes:g} --steps {budget.steps} --sweep-steps {budget.sweep_steps} "
+            f"--flipkart-steps {budget.flipkart_steps} --threads {budget.threads}",
             "commit": self._commit,
             "machine": machine(),
             "versions": versions(PACKAGES),
@@ -173,7 +175,8 @@ class Bench:
             untuned.model.eval()
             return untuned.ranker, _took(parameters=_parameters(untuned.model))
         if cell.system in anthem.FAMILY:
-            done = self._family(cell, shop.examples, self._budget.steps)
+            steps = self._budget.steps if cell.dim is None else self._budget.sweep_steps
+            done = self._family(cell, shop.examples, steps)
             took = _took(_parameters(done.model), seconds=done.seconds, steps=done.steps)
             return (lambda shop: anthem.AnthemRanker(done, cell.system, shop.texts)), took
         system = BASELINES[cell.system](shop, seed=cell.seed)

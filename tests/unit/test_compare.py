@@ -164,10 +164,11 @@ def test_words_that_keep_the_same_company_lie_close():
     ],
     ids=["interaction", "bi-encoder"],
 )
-def test_training_keeps_the_state_that_was_best_on_dev(make, shop):
+def test_training_keeps_the_state_that_was_best_on_dev(make, shop, monkeypatch):
+    monkeypatch.setattr(fit, "EVALUATION_COST", 0.0)
     system = make(shop)
     lines = []
-    fitted = fit.fit(system, core_minutes=0.01, report=lines.append)
+    fitted = fit.fit(system, core_minutes=0.02, report=lines.append)
     with torch.no_grad():
         metrics = evaluate(system.ranker(system.dev), system.dev, "dev")
     assert fitted.steps > 0
@@ -219,7 +220,7 @@ def test_a_cut_keeps_every_graded_product_of_its_queries(shop):
 def test_every_cell_has_a_file_of_its_own_and_its_baselines_are_known():
     names = [cell.name for cell in cells.every_cell([0, 1, 2])]
     assert len(set(names)) == len(names)
-    assert {"bm25-s0", "knrm-s2", "anthem-8-s1", "flipkart-e-anthem-128-s0"} <= set(names)
+    assert {"bm25-s0", "knrm-s2", "anthem-s0", "anthem-8-s1", "flipkart-e-anthem-128-s0"} <= set(names)
     assert "bm25-s1" not in names
     assert set(cells.RE_RANKERS) <= set(cells.BASELINES)
 
@@ -333,6 +334,8 @@ def test_tables_are_made_from_the_report_with_the_best_system_first(tmp_path, mo
         _record("anthem", 0, 8, test=metrics),
         _record("anthem", 0, 16, test=better),
         _record("anthem", 1, 16, test=better),
+        _record("anthem", 0, test=better),
+        _record("anthem", 1, test=better),
         _record("anthem", 0, 8, data="flipkart", measures=measures),
     ]
     for number, record in enumerate(records):
