@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from model import lorentz
-from model.behaviour.network import Channels, Pattern
+from model.behaviour.convolutions import Channels, Pattern
 from model.hyperboloid import containment
 
 if TYPE_CHECKING:
@@ -50,9 +50,9 @@ class ItemKnn:
         products = len(task.product_ids)
         led = led or graphs
         query, product = led.query, led.product
-        self._clicks = Pattern(query, product, (led.queries, products)).matrix(torch.from_numpy(led.count).float())
+        self._clicks = Pattern.of(query, product, (led.queries, products)).matrix(torch.from_numpy(led.count).float())
         places = np.unique(np.stack([graphs.product[graphs.member_pair], graphs.member_session]), axis=1)
-        incidence = Pattern(*places, (products, graphs.sessions))
+        incidence = Pattern.of(*places, (products, graphs.sessions))
         sizes = incidence.row_sums(torch.ones(places.shape[1]))
         self._sessions = incidence.matrix(sizes.clamp(min=1).rsqrt()[incidence.rows])
         self._ties = _TIE * torch.from_numpy(Popularity(task).scores_of_products)

@@ -26,9 +26,10 @@ from benchmarks.behaviour.task import Later, Task
 from benchmarks.behaviour.text import encoder_of
 from benchmarks.provenance import commit, machine, versions
 from model.behaviour.clicks import Clicks
+from model.behaviour.convolutions import Channels
 from model.behaviour.features import product_features
 from model.behaviour.graphs import build
-from model.behaviour.network import Channels, Config, Dcah
+from model.behaviour.network import Config, Dcah
 from model.runtime import TextEncoder
 
 if TYPE_CHECKING:

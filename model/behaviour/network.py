@@ -12,21 +12,16 @@ clicks an activation only took away. Scores are inner products, so that any inde
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from model import lorentz
-from model.behaviour.graphs import by_rows
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from model.behaviour.graphs import Graphs
+    from model.behaviour.convolutions import Convolutions
 
 
 class Config(BaseModel):
@@ -51,116 +46,6 @@ class Embeddings(NamedTuple):
     products: Tensor
     query_weight: Tensor
     product_weight: Tensor
-
-
-class Pattern:
-    """Where a sparse matrix (R, C) has entries, kept by rows and by columns; the values come later."""
-
-    def __init__(self, rows: NDArray[Any], columns: NDArray[Any], shape: tuple[int, int]) -> None:
-        self.shape = shape
-        self.rows, self.columns = torch.from_numpy(rows.astype("int64")), torch.from_numpy(columns.astype("int64"))
-        self._forward, self._back = _ordered(rows, columns, shape[0]), _ordered(columns, rows, shape[1])
-
-    def matrix(self, values: Tensor) -> Matrix:
-        """The matrix with ``values`` (nnz,) at its places, in the order that they were given in."""
-        return Matrix(_csr(self._forward, values, self.shape), _csr(self._back, values, self.shape[::-1]))
-
-    def row_sums(self, values: Tensor) -> Tensor:
-        """Sums of ``values`` (nnz,) by row, (R,)."""
-        return torch.zeros(self.shape[0]).index_add_(0, self.rows, values)
-
-    def column_sums(self, values: Tensor) -> Tensor:
-        """The same by column, (C,)."""
-        return torch.zeros(self.shape[1]).index_add_(0, self.columns, values)
-
-
-class Matrix(NamedTuple):
-    """A sparse matrix and its transpose, both by rows: products with dense ones are fast in both directions."""
-
-    straight: Tensor
-    turned: Tensor
-
-    @property
-    def T(self) -> Matrix:  # noqa: N802 - as in NumPy and torch
-        """The transpose."""
-        return Matrix(self.turned, self.straight)
-
-    def __matmul__(self, dense: Tensor) -> Tensor:
-        product: Tensor = _Product.apply(self.straight, self.turned, dense)  # type: ignore[no-untyped-call]
-        return product
-
-
-class _Product(torch.autograd.Function):
-    """Sparse times dense, whose gradient is a product with the transpose that is already there."""
-
-    @staticmethod
-    def forward(ctx: Any, straight: Tensor, turned: Tensor, dense: Tensor) -> Tensor:
-        ctx.turned = turned
-        return straight @ dense
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None, Tensor]:
-        return None, None, ctx.turned @ gradients[0].contiguous()
-
-
-@dataclass(frozen=True, slots=True)
-class Convolutions:
-    """Both channels' matrices: ``clicks`` (Q, N) is D⁻½ A D⁻½, and the second channel's nodes are queries and products.
-
-    ``gather`` (S, Q + N) is B⁻¹ Hᵀ and ``spread`` (Q + N, S) is D⁻¹ H W; both are None where no session is used.
-    ``masked`` (Q + N,) tells which nodes no session has.
-    """
-
-    clicks: Matrix
-    gather: Matrix | None
-    spread: Matrix | None
-    masked: Tensor
-
-
-class Channels:
-    """Graphs made ready: patterns once, values for whatever part of the pairs is kept."""
-
-    def __init__(self, graphs: Graphs, *, sessions: bool = True, joined: bool = True) -> None:
-        self.queries, self.products, self.pairs = graphs.queries, graphs.products, len(graphs.query)
-        self.query = torch.from_numpy(graphs.query.astype("int64"))
-        self.product = torch.from_numpy(graphs.product.astype("int64"))
-        self.count = torch.from_numpy(graphs.count)
-        self.edges = torch.from_numpy(graphs.edge.nonzero()[0])
-        self._clicks = Pattern(
-            graphs.query[graphs.edge], graphs.product[graphs.edge], (graphs.queries, graphs.products)
-        )
-        self._weights = torch.log1p(self.count[self.edges].float())
-        self._sessions: Pattern | None = None
-        if sessions and graphs.sessions:
-            member = torch.from_numpy(graphs.member_pair.astype("int64"))
-            nodes, session = (
-                self.queries + self.product[member],
-                torch.from_numpy(graphs.member_session.astype("int64")),
-            )
-            if joined:
-                nodes, session, member = torch.cat([self.query[member], nodes]), session.repeat(2), member.repeat(2)
-            self._member_pair = member
-            self._sessions = Pattern(nodes.numpy(), session.numpy(), (self.queries + self.products, graphs.sessions))
-            self._session_weight = torch.from_numpy(graphs.session_weight)
-
-    def convolutions(self, kept: Tensor | None = None) -> Convolutions:
-        """Normalised matrices of the pairs that are ``kept`` (P,) bool, in both channels alike; of all by default."""
-        weights = self._weights if kept is None else self._weights * kept[self.edges]
-        by_query, by_product = self._clicks.row_sums(weights), self._clicks.column_sums(weights)
-        scale = _inverse(by_query).sqrt()[self._clicks.rows] * _inverse(by_product).sqrt()[self._clicks.columns]
-        clicks = self._clicks.matrix(weights * scale)
-        if self._sessions is None:
-            return Convolutions(clicks, None, None, torch.ones(self.queries + self.products, dtype=torch.bool))
-        pattern = self._sessions
-        here = torch.ones(len(self._member_pair)) if kept is None else kept[self._member_pair].float()
-        weighted = here * self._session_weight[pattern.columns]
-        degree = pattern.row_sums(weighted)
-        return Convolutions(
-            clicks,
-            gather=pattern.matrix(here * _inverse(pattern.column_sums(here))[pattern.columns]).T,
-            spread=pattern.matrix(weighted * _inverse(degree)[pattern.rows]),
-            masked=degree == 0,
-        )
 
 
 class Dcah(nn.Module):
@@ -244,21 +129,3 @@ def _placed(z: Tensor, c: float) -> Tensor:
     """Tangent vectors as points, softly bounded."""
     points: Tensor = lorentz.exp_map0(lorentz.bound(z, limit=_RADIUS), c=c)
     return points
-
-
-def _ordered(rows: NDArray[Any], columns: NDArray[Any], count: int) -> list[Tensor]:
-    """Starts, columns and entries of the matrix by rows; one type of numbers, as torch wants it."""
-    return [torch.from_numpy(part.astype("int64")) for part in by_rows(rows, columns, count)]
-
-
-def _csr(parts: list[Tensor], values: Tensor, shape: tuple[int, int]) -> Tensor:
-    starts, columns, entry = parts
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # that sparse CSR support is young
-        matrix: Tensor = torch.sparse_csr_tensor(starts, columns, values[entry], size=shape)
-    return matrix
-
-
-def _inverse(values: Tensor) -> Tensor:
-    """1/values, and zero where a value is zero."""
-    return torch.where(values > 0, 1.0 / values.clamp(min=1e-12), 0.0)

@@ -12,9 +12,10 @@ import torch
 from model.behaviour import bundle
 from model.behaviour.bundle import BehaviourBundleError, Mapping
 from model.behaviour.clicks import Clicks
+from model.behaviour.convolutions import Channels
 from model.behaviour.features import directions
 from model.behaviour.graphs import build
-from model.behaviour.network import Channels, Config, Dcah
+from model.behaviour.network import Config, Dcah
 from model.behaviour.vectors import BehaviourVectors, mixed
 from model.training.behaviour.export import TOLD, askings, companions, export
 from model.training.behaviour.mapping import choose_mapping

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from model.behaviour.clicks import Clicks
+from model.behaviour.convolutions import Channels, Convolutions
 from model.behaviour.graphs import build
-from model.behaviour.network import Channels, Config, Convolutions, Dcah
+from model.behaviour.network import Config, Dcah
 
 QUERIES, PRODUCTS, FEATURES, WIDTH = 5, 8, 6, 4
 
@@ -100,6 +101,41 @@ def test_embeddings_are_what_the_formulas_say(graphs, features, hops, sessions, 
     z, weight = oracle(network, graphs, features, kept=kept, sessions=sessions, joined=joined)
     np.testing.assert_allclose(torch.cat([found.queries, found.products]), z, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(torch.cat([found.query_weight, found.product_weight]), weight, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("hops", [1, 2])
+@pytest.mark.parametrize("sessions", [True, False])
+@pytest.mark.parametrize("joined", [True, False])
+@pytest.mark.parametrize("drop", [0.0, 0.4, 1.0])
+@pytest.mark.parametrize("asked", [([4], [7]), ([2], [6, 0]), ([1, 0, 1], [5]), ([3], []), (range(5), range(8))])
+def test_a_part_gives_its_nodes_what_the_whole_would(graphs, features, hops, sessions, joined, drop, asked):
+    network = network_of(hops=hops, sessions=sessions)
+    channels = Channels(graphs, sessions=sessions, joined=joined)
+    kept = torch.rand(len(graphs.query), generator=torch.Generator().manual_seed(5)) >= drop
+    queries, products = (torch.tensor(list(part), dtype=torch.int64) for part in asked)
+    part = channels.around(queries, products, kept, hops=hops)
+    gradients = []
+    for places, some, convolutions in (
+        (part.places(queries, products), (part.queries, part.products), part.graphs),
+        ((queries, products), (slice(None), slice(None)), channels.convolutions(kept)),
+    ):
+        network.zero_grad()
+        z = network(*network.project(*(each[which] for each, which in zip(features, some, strict=True))), convolutions)
+        found = z.queries[places[0]], z.products[places[1]]
+        (found[0].square().sum() + found[1].pow(3).sum()).backward()
+        # what a part does without has no gradient, and in the whole one of zero
+        found += tuple(torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in network.parameters())
+        gradients.append(found)
+    for ours, theirs in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_a_part_holds_what_lies_around_its_nodes_and_nothing_else(graphs):
+    channels = Channels(graphs)
+    part = channels.around(torch.tensor([4]), torch.tensor([6]), hops=1)
+    assert part.queries.tolist() == [3, 4]  # query 3 led to product 6; nobody clicked for query 4
+    assert part.products.tolist() == [6]
+    assert part.graphs.gather is None  # neither is in a session
 
 
 def test_gradients_are_those_of_dense_matrices(graphs, features):

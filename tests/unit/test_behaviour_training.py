@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from model.behaviour.clicks import Clicks
+from model.behaviour.convolutions import Channels
 from model.behaviour.graphs import build
-from model.behaviour.network import Channels, Config, Dcah
+from model.behaviour.network import Config, Dcah
 from model.training.behaviour import trainer
 from model.training.behaviour.objective import contrast, nt_xent, ranking
 from model.training.behaviour.trainer import Recipe, Trainer
@@ -58,7 +59,8 @@ def dense(matrix):
 
 def test_a_view_leaves_the_same_pairs_out_of_both_channels(graphs):
     view = draw(Channels(graphs), Drops(0.5, 0.0), torch.Generator().manual_seed(0))
-    edges, gathered = dense(view.graphs.clicks) > 0, dense(view.graphs.gather) > 0
+    convolutions = view.channels.convolutions(view.pairs)
+    edges, gathered = dense(convolutions.clicks) > 0, dense(convolutions.gather) > 0
     gone = lost = 0
     for pair, (query, product) in enumerate(zip(graphs.query.tolist(), graphs.product.tolist(), strict=True)):
         sessions = graphs.member_session[graphs.member_pair == pair].tolist()
@@ -81,12 +83,12 @@ def test_a_dropped_node_says_nothing_of_itself_in_either_channel(graphs, feature
     view = draw(channels, Drops(0.0, 0.3), torch.Generator().manual_seed(1))
     dropped = torch.nonzero(~view.products)[:, 0]
     assert len(dropped) > 5
-    x = [part.detach().requires_grad_() for part in network.project(*features)]
-    z = view.embed(network, *x)
-    (z.queries.sum() + z.products.sum()).backward()
+    x = [part.clone().requires_grad_() for part in features]
+    queries, products = view.around(torch.arange(QUERIES), torch.arange(PRODUCTS), hops=1).embed(network, *x)
+    (queries.sum() + products.sum()).backward()
     assert (x[1].grad[dropped] == 0).all()
     assert (x[1].grad[view.products].abs().sum(1) > 0).all()
-    assert (z.products[dropped].abs().sum(1) > 0).all()  # its neighbours tell of it
+    assert (products[dropped].abs().sum(1) > 0).all()  # its neighbours tell of it
 
 
 def test_contrast_is_the_formula():
@@ -110,7 +112,8 @@ def test_ranking_is_cross_entropy_over_the_candidates_and_the_own_product(graphs
     z = network(*network.project(*features), Channels(graphs).convolutions())
     pairs, weights = (torch.tensor([0, 1, 2]), torch.tensor([5, 9, 50])), torch.tensor([1.0, 2.0, 0.5])
     candidates, scale = torch.tensor(offered), torch.tensor(0.3)
-    found = ranking(network, z, pairs, weights, candidates, scale).detach()
+    embedded = z.queries[pairs[0]], z.products[torch.cat([pairs[1], candidates])]
+    found = ranking(network, embedded, pairs[1], weights, candidates, scale).detach()
     scores = (scale.exp() * network.scores(z.queries, z.products)).detach().double().numpy()
     total = 0.0
     for query, product, weight in zip(*(part.tolist() for part in (*pairs, weights)), strict=True):

@@ -10,7 +10,7 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from model.behaviour.network import Dcah, Embeddings
+    from model.behaviour.network import Dcah
     from model.training.behaviour.views import View
 
 
@@ -42,39 +42,44 @@ def contrast(
     In the random graph every product stands in another's place, and every query too: as many edges and sessions, of the
     same sizes, between nodes that never met.
     """
-    x = network.project(*features)
-    shuffled = tuple(part[torch.randperm(len(part), generator=generator)] for part in x)
-    one, two = (view.embed(network, *x) for view in views)
-    strange: Embeddings = views[0].embed(network, *shuffled)
-    losses = []
-    for kind in range(2):  # queries and products: to tell one from the other would be no work
-        nodes = torch.randperm(len(x[kind]), generator=generator)[:batch]
-        losses.append(nt_xent(one[kind][nodes], two[kind][nodes], strange[kind][nodes], temperature=temperature))
+    shuffled = tuple(part[torch.randperm(len(part), generator=generator)] for part in features)
+    # queries and products apart: to tell one from the other would be no work
+    nodes = tuple(torch.randperm(len(part), generator=generator)[:batch] for part in features)
+    seen = [view.around(*nodes, hops=network.config.hops) for view in views]
+    one, two = (each.embed(network, *features) for each in seen)
+    strange = seen[0].embed(network, *shuffled)
+    losses = [nt_xent(*each, temperature=temperature) for each in zip(one, two, strange, strict=True)]
     return torch.stack(losses).mean()
 
 
 def ranking(
     network: Dcah,
-    embedded: Embeddings,
-    pairs: tuple[Tensor, Tensor],
+    embedded: tuple[Tensor, Tensor],
+    product: Tensor,
     weights: Tensor,
     candidates: Tensor,
     log_scale: Tensor,
 ) -> Tensor:
-    """Cross-entropy of clicked products among ``candidates`` (K,), the mean over pairs (B,), (B,) by ``weights`` (B,).
+    """Cross-entropy of clicked products among ``candidates`` (K,), the mean over pairs (B,) by ``weights`` (B,).
 
     Candidates are different products in order. Each pair's own product stands beside them; where it is among them too,
     it is counted once.
+
+    Args:
+        network: what scores.
+        embedded: embeddings of the pairs' queries (B, d), and of their products and the candidates (B + K, d).
+        product: the pairs' products (B,).
+        weights: what each pair counts.
+        candidates: products to rank each pair's own among.
+        log_scale: logarithm of what scores are multiplied by.
     """
-    query, product = pairs
-    asked, scale = embedded.queries[query], log_scale.exp()
-    others = network.scores(asked, embedded.products[candidates], scale=scale)
-    if len(candidates) == len(embedded.products):
-        losses = functional.cross_entropy(others, product, reduction="none")
-    else:
-        place = torch.searchsorted(candidates, product).clamp(max=len(candidates) - 1)
-        among = torch.nonzero(candidates[place] == product)[:, 0]
-        others[among, place[among]] = -torch.inf
-        own = scale * network.pair_scores(asked, embedded.products[product])
-        losses = torch.logaddexp(own, others.logsumexp(1)) - own
+    asked, products = embedded
+    clicked, offered = products[: len(product)], products[len(product) :]
+    scale = log_scale.exp()
+    others = network.scores(asked, offered, scale=scale)
+    place = torch.searchsorted(candidates, product).clamp(max=len(candidates) - 1)
+    among = torch.nonzero(candidates[place] == product)[:, 0]
+    others[among, place[among]] = -torch.inf
+    own = scale * network.pair_scores(asked, clicked)
+    losses = torch.logaddexp(own, others.logsumexp(1)) - own
     return (weights * losses).sum() / weights.sum()

@@ -1,7 +1,7 @@
-"""Training the behaviour network: whole graphs in every step, a batch of pairs in every loss.
+"""Training the behaviour network: a batch of pairs in every loss, and all that their embeddings depend on.
 
-A step convolves the whole graph once, so that no neighbour is sampled away, and takes its loss over a batch of pairs;
-with sparse products that is linear in edges and members. The network kept is the best on dev.
+No neighbour is sampled away; what a batch does not depend on is left out of its step, which changes nothing. With
+sparse products a step is linear in edges and members. The network kept is the best on dev.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from model.behaviour.network import Channels, Config, Dcah
+from model.behaviour.convolutions import Channels
+from model.behaviour.network import Config, Dcah
 from model.training import checkpoint
 from model.training.behaviour.objective import contrast, ranking
 from model.training.behaviour.views import Drops, draw
@@ -187,21 +188,13 @@ class Trainer:
         weights[~torch.isin(torch.arange(len(weights)), self._channels.edges)] = 0.0
         while not self._done():
             generator = self._generator("training", state.step)
-            graphs = (
-                draw(self._channels, Drops(recipe.drop_pairs, 0.0), generator).graphs
-                if recipe.drop_pairs
-                else self._whole
-            )
-            embedded = self.network(*self.network.project(*self._features), graphs)
+            view = draw(self._channels, Drops(recipe.drop_pairs, 0.0), generator)
             batch = self._batch(generator)
-            loss = ranking(
-                self.network,
-                embedded,
-                (self._channels.query[batch], self._channels.product[batch]),
-                weights[batch].float(),
-                self._candidates(generator),
-                self._log_scale,
-            )
+            query, product = self._channels.query[batch], self._channels.product[batch]
+            candidates = self._candidates(generator)
+            seen = view.around(query, torch.cat([product, candidates]), hops=recipe.hops)
+            embedded = seen.embed(self.network, *self._features)
+            loss = ranking(self.network, embedded, product, weights[batch].float(), candidates, self._log_scale)
             self._descend(optimizer, loss)
             state.step += 1
             due = state.step % recipe.evaluate_every == 0 or state.step == recipe.steps

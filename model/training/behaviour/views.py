@@ -14,7 +14,8 @@ import torch
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from model.behaviour.network import Channels, Convolutions, Dcah, Embeddings
+    from model.behaviour.convolutions import Channels, Part
+    from model.behaviour.network import Dcah
 
 
 class Drops(NamedTuple):
@@ -25,22 +26,44 @@ class Drops(NamedTuple):
 
 
 class View(NamedTuple):
-    """One draw: graphs of the pairs that stay, and which queries (Q,) and products (N,) stay."""
+    """One draw: of ``channels`` the pairs (P,), queries (Q,) and products (N,) that stay, all of bool."""
 
-    graphs: Convolutions
+    channels: Channels
+    pairs: Tensor
     queries: Tensor
     products: Tensor
 
-    def embed(self, network: Dcah, x_queries: Tensor, x_products: Tensor) -> Embeddings:
-        """Embeddings of all nodes in this view, from their projections (Q, d), (N, d)."""
-        return network(x_queries * self.queries[:, None], x_products * self.products[:, None], self.graphs)  # type: ignore[no-any-return]
+    def around(self, queries: Tensor, products: Tensor, *, hops: int) -> Seen:
+        """What some queries (K,) and products (L,) see of it."""
+        part = self.channels.around(queries, products, self.pairs, hops=hops)
+        return Seen(self, part, *part.places(queries, products))
+
+
+class Seen(NamedTuple):
+    """What the nodes at some places of a part see in a view."""
+
+    view: View
+    part: Part
+    queries: Tensor
+    products: Tensor
+
+    def embed(self, network: Dcah, query_features: Tensor, product_features: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings of those queries (K, d) and products (L, d), given the text vectors of all (Q, F), (N, F)."""
+        here, there = self.part.queries, self.part.products
+        x_queries, x_products = network.project(query_features[here], product_features[there])
+        z = network(
+            x_queries * self.view.queries[here][:, None],
+            x_products * self.view.products[there][:, None],
+            self.part.graphs,
+        )
+        return z.queries[self.queries], z.products[self.products]
 
 
 def draw(channels: Channels, drops: Drops, generator: torch.Generator) -> View:
     """A random view."""
     kept = _kept(channels.pairs, drops.pairs, generator)
     queries, products = (_kept(count, drops.nodes, generator) for count in (channels.queries, channels.products))
-    return View(channels.convolutions(kept), queries, products)
+    return View(channels, kept, queries, products)
 
 
 def _kept(count: int, dropped: float, generator: torch.Generator) -> Tensor:
