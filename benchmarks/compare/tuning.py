@@ -1,8 +1,10 @@
 """Which learning rate and which radius suit ANTHEM and each of its twins, on dev: what ``FAMILY`` is to be set by.
 
-Each is varied alone, the other staying as it is by default. A run that is stopped goes on with the next trial.
+Each is varied alone, the other staying as it is by default, for few steps; ``--settings`` tries some together, for as
+many as the comparison has. A run that is stopped goes on with the next trial.
 
-    python -m benchmarks.compare.tuning --data … --out benchmarks/tuning.json
+    python -m benchmarks.compare.tuning --data … --out benchmarks/tuning.json --dim 128
+    python -m benchmarks.compare.tuning --data … --out benchmarks/tuning.json --steps 1700 --settings anthem,0.008,3
 """
 
 from __future__ import annotations
@@ -38,17 +40,26 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--dim", type=int, default=Recipe().dim)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--settings",
+        nargs="+",
+        type=_setting,
+        default=[],
+        metavar="SYSTEM,RATE,RADIUS",
+        help="these instead of the grid",
+    )
     asked = parser.parse_args(arguments)
     torch.set_num_threads(asked.threads)
     at = commit()  # before the file changes the tree
     shop = Shop.read(asked.data / "homedepot")
     done: list[dict[str, Any]] = json.loads(asked.out.read_bytes())["trials"] if asked.out.exists() else []
-    for trial in trials(steps=asked.steps, dim=asked.dim):
+    for setting in asked.settings or grid():
+        trial = {**setting, "steps": asked.steps, "dim": asked.dim}
         if not any(trial.items() <= made.items() for made in done):
             done.append({**trial, **run(shop, trial), "commit": at})
             report = {
                 "benchmark": "tuning",
-                "command": f"python -m benchmarks.compare.tuning --data … (steps {asked.steps}, dim {asked.dim})",
+                "command": "python -m benchmarks.compare.tuning --data … (steps, dim and settings as the trials say)",
                 "measured": datetime.now(UTC).isoformat(timespec="seconds"),
                 "machine": machine(),
                 "versions": versions(PACKAGES),
@@ -58,13 +69,20 @@ def main(arguments: list[str] | None = None) -> None:
             asked.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
-def trials(*, steps: int, dim: int) -> Iterator[dict[str, Any]]:
+def grid() -> Iterator[dict[str, Any]]:
     """Every system with every value of the grid, the defaults first and once."""
     usual = {name: getattr(Recipe(), name) for name in GRID}
     varied = [{**usual, name: value} for name, values in GRID.items() for value in values if value != usual[name]]
     for settings in (usual, *varied):
         for system in anthem.FAMILY:
-            yield {"system": system, **settings, "steps": steps, "dim": dim}
+            yield {"system": system, **settings}
+
+
+def _setting(text: str) -> dict[str, Any]:
+    system, rate, radius = text.split(",")
+    if system not in anthem.FAMILY:
+        raise argparse.ArgumentTypeError(f"{system} is none of {', '.join(anthem.FAMILY)}")
+    return {"system": system, "rate": float(rate), "radius": float(radius)}
 
 
 def run(shop: Shop, trial: dict[str, Any]) -> dict[str, Any]:
