@@ -27,6 +27,7 @@ TABLES = {
         scale.scale_asked,
         compare.compare_rank,
         compare.compare_retrieve,
+        compare.compare_tuning,
         compare.compare_dims,
         compare.compare_flipkart,
         live.live,

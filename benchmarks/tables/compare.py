@@ -33,6 +33,22 @@ def compare_retrieve() -> str:
     return _compared("retrieve", columns)
 
 
+def compare_tuning() -> str:
+    """What rates and radii of ANTHEM and its twins reach on dev, by system, the longest trials first."""
+    trials = read("tuning")["trials"]
+    systems = list(dict.fromkeys(trial["system"] for trial in trials))
+    trials.sort(key=lambda trial: (systems.index(trial["system"]), -trial["steps"], trial["rate"], trial["radius"]))
+    lines = [
+        (
+            *(trial[name] for name in ("system", "steps", "dim", "rate", "radius")),
+            *(f"{trial['dev']['retrieve'][name]:.3f}" for name in ("R(rel=4)@10", "R(rel=4)@100", "RR(rel=4)@100")),
+            f"{trial['dev']['rank']['nDCG@10']:.4f}",
+        )
+        for trial in trials
+    ]
+    return table(("system", "steps", "axes", "rate", "radius", "R@10", "R@100", "RR@100", "rank: nDCG@10"), lines)
+
+
 def compare_dims() -> str:
     """ANTHEM and its twins in few dimensions and in many."""
     systems = [row for row in read("compare")["systems"] if row["data"] == "homedepot" and row["dim"]]
