@@ -1,7 +1,7 @@
 """Which learning rate and which radius suit ANTHEM and each of its twins, on dev: what ``FAMILY`` is to be set by.
 
-Each is varied alone, the other staying as it is by default, for few steps; ``--settings`` tries some together, for as
-many as the comparison has. A run that is stopped goes on with the next trial.
+Each is varied alone, the other staying as it is by default, for few steps; ``--settings`` tries some together, of
+another curvature too, for as many as the comparison has. A run that is stopped goes on with the next trial.
 
     python -m benchmarks.compare.tuning --data … --out benchmarks/tuning.json --dim 128
     python -m benchmarks.compare.tuning --data … --out benchmarks/tuning.json --steps 1700 --settings anthem,0.008,3
@@ -75,19 +75,25 @@ def grid() -> Iterator[dict[str, Any]]:
     varied = [{**usual, name: value} for name, values in GRID.items() for value in values if value != usual[name]]
     for settings in (usual, *varied):
         for system in anthem.FAMILY:
-            yield {"system": system, **settings}
+            yield {"system": system, **settings, "curvature": _curvature(system)}
 
 
 def _setting(text: str) -> dict[str, Any]:
-    system, rate, radius = text.split(",")
+    system, rate, radius, *curvature = text.split(",")
     if system not in anthem.FAMILY:
         raise argparse.ArgumentTypeError(f"{system} is none of {', '.join(anthem.FAMILY)}")
-    return {"system": system, "rate": float(rate), "radius": float(radius)}
+    c = float(curvature[0]) if curvature else _curvature(system)
+    return {"system": system, "rate": float(rate), "radius": float(radius), "curvature": c}
+
+
+def _curvature(system: str) -> float:
+    found: float = anthem.FAMILY[system].get("curvature", Recipe().curvature)
+    return found
 
 
 def run(shop: Shop, trial: dict[str, Any]) -> dict[str, Any]:
     """The dev metrics of one trial, and what states are chosen by everywhere."""
-    overrides = {name: trial[name] for name in GRID}
+    overrides = {name: trial[name] for name in (*GRID, "curvature")}
     done = anthem.train(
         shop.examples,
         trial["system"],

@@ -7,6 +7,9 @@ from typing import Any
 from benchmarks.tables.markdown import read, spread, table
 
 
+_TRIED = ("rate", "radius", "curvature")
+
+
 def compare_rank() -> str:
     """All systems in the rank protocol."""
     columns = {
@@ -37,16 +40,16 @@ def compare_tuning() -> str:
     """What rates and radii of ANTHEM and its twins reach on dev, by system, the longest trials first."""
     trials = read("tuning")["trials"]
     systems = list(dict.fromkeys(trial["system"] for trial in trials))
-    trials.sort(key=lambda trial: (systems.index(trial["system"]), -trial["steps"], trial["rate"], trial["radius"]))
+    trials.sort(key=lambda trial: (systems.index(trial["system"]), -trial["steps"], *(trial[name] for name in _TRIED)))
     lines = [
         (
-            *(trial[name] for name in ("system", "steps", "dim", "rate", "radius")),
+            *(trial[name] for name in ("system", "steps", "dim", *_TRIED)),
             *(f"{trial['dev']['retrieve'][name]:.3f}" for name in ("R(rel=4)@10", "R(rel=4)@100", "RR(rel=4)@100")),
             f"{trial['dev']['rank']['nDCG@10']:.4f}",
         )
         for trial in trials
     ]
-    return table(("system", "steps", "axes", "rate", "radius", "R@10", "R@100", "RR@100", "rank: nDCG@10"), lines)
+    return table(("system", "steps", "axes", "rate", "radius", "c", "R@10", "R@100", "RR@100", "rank: nDCG@10"), lines)
 
 
 def compare_dims() -> str:

@@ -365,14 +365,14 @@ def test_tables_are_made_from_the_report_with_the_best_system_first(tmp_path, mo
 def test_the_table_of_trials_has_a_line_for_each_with_the_longest_first(monkeypatch):
     metrics = {protocol: dict.fromkeys(names, 0.25) for protocol, names in MEASURES.items()}
     trials = [
-        {"system": system, "steps": steps, "dim": 8, "rate": rate, "radius": 3.0, "dev": metrics}
+        {"system": system, "steps": steps, "dim": 8, "rate": rate, "radius": 3.0, "curvature": 0.5, "dev": metrics}
         for system, steps, rate in (("b", 400, 0.016), ("a", 400, 0.008), ("b", 1700, 0.008), ("b", 400, 0.004))
     ]
     monkeypatch.setattr(tables, "read", lambda name: {"tuning": {"trials": trials}}[name])
     lines = tables.compare_tuning().splitlines()[2:]
     told = [tuple(line.split(" | ")[i] for i in (0, 1, 3)) for line in lines]
     assert told == [("| b", "1700", "0.008"), ("| b", "400", "0.004"), ("| b", "400", "0.016"), ("| a", "400", "0.008")]
-    assert lines[0].endswith("| 3.0 | 0.250 | 0.250 | 0.250 | 0.2500 |")
+    assert lines[0].endswith("| 3.0 | 0.5 | 0.250 | 0.250 | 0.250 | 0.2500 |")
 
 
 @pytest.mark.parametrize(
