@@ -6,7 +6,6 @@ from typing import Any
 
 from benchmarks.tables.markdown import read, spread, table
 
-
 _TRIED = ("rate", "radius", "curvature")
 
 
