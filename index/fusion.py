@@ -224,9 +224,8 @@ def _features(query: Judged, expected: Expectations) -> NDArray[np.float64]:
 def _most_likely(judged: Sequence[Judged], expected: Expectations) -> NDArray[np.float64]:
     """Weights (4) ≥ 0 that maximise the likelihood, less a slight penalty on their squares.
 
-    ``expected`` says what stands for what the behaviour channel cannot tell.
-
     What would have to weigh less than nothing weighs 0, the worst first, and the others are sought again without it.
+    ``expected`` stands for what the behaviour channel cannot tell.
     """
     features = [_features(query, expected) for query in judged]
     scale = np.concatenate(features).std(axis=0)

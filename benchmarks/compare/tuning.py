@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> None:
         nargs="+",
         type=_setting,
         default=[],
-        metavar="SYSTEM,RATE,RADIUS",
+        metavar="SYSTEM,RATE,RADIUS[,C]",
         help="these instead of the grid",
     )
     asked = parser.parse_args(arguments)
