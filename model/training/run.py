@@ -76,7 +76,7 @@ class Run:
     fraction of the budget that is spent.
 
     Raises:
-        ResumeError: ``directory`` holds a checkpoint of another recipe or other data.
+        ResumeError: ``directory`` holds a checkpoint of another recipe, other data or an earlier version.
     """
 
     def __init__(
@@ -165,7 +165,12 @@ class Run:
             return None
         tensors, state = loaded
         checkpoint.check(self._identity, state, directory=self._directory)
-        self._learner.load(checkpoint.under("now.", tensors))
+        now = checkpoint.under("now.", tensors)
+        if not now:
+            raise checkpoint.ResumeError(
+                f"the checkpoint in {self._directory} was written by an earlier version, with other names: start afresh"
+            )
+        self._learner.load(now)
         self._best = checkpoint.under("best.", tensors)
         self._moments = checkpoint.under("adam.", tensors)
         self.state = State(**{name: state[name] for name in State.__slots__})

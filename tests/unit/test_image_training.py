@@ -14,6 +14,7 @@ from model.image.network import ImageNetwork, NetworkConfig
 from model.image.proxies import Hierarchy
 from model.image.surface import Surface
 from model.image.tree import read_paths
+from model.training import checkpoint
 from model.training.checkpoint import ResumeError
 from model.training.image.augmentation import augmented
 from model.training.image.examples import NothingToLearnError, Pictures, read_pictures
@@ -104,6 +105,15 @@ def test_a_checkpoint_of_another_recipe_or_other_data_is_refused(tmp_path):
         trainer(tmp_path, recipe(rate=0.001))
     with pytest.raises(ResumeError, match="its catalog 'sha256:0', not 'sha256:1'"):
         trainer(tmp_path, recipe(), data={"catalog": "sha256:1"})
+
+
+def test_a_checkpoint_of_an_earlier_version_is_refused(tmp_path):
+    trainer(tmp_path, recipe()).fit()
+    tensors, state = checkpoint.load(tmp_path)
+    state.pop("tensors")
+    checkpoint.save(tmp_path, {name.replace("now.", "model."): tensor for name, tensor in tensors.items()}, state)
+    with pytest.raises(ResumeError, match="written by an earlier version"):
+        trainer(tmp_path, recipe())
 
 
 def test_every_picture_is_seen_once_before_any_is_seen_again_and_a_batch_depends_on_its_number_alone():
