@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _BundleManifest = TypeVar("_BundleManifest", bundle.Manifest, behaviour_bundle.Manifest, image_bundle.Manifest)
 
-FORMAT = 4
+FORMAT = 5
 MANIFEST = "manifest.json"
 POINTS = "points.npy"
 CANDIDATES = "candidates"
@@ -145,7 +145,7 @@ class Contents(BaseModel):
 class Manifest(Contents):
     """What a snapshot says of itself."""
 
-    format: Literal[4] = 4
+    format: Literal[5] = 5
     id: str
     created: str
     """When it was published, ISO 8601 in UTC."""

@@ -196,7 +196,7 @@ def test_a_manifest_that_promises_other_numbers_is_refused(published):
     with pytest.raises(SnapshotError, match=r"61 products.*60"):
         Snapshot.open(published)
     path.write_text(json.dumps({**manifest, "model": None}))
-    with pytest.raises(SnapshotError, match="not a manifest of snapshot format 4"):
+    with pytest.raises(SnapshotError, match="not a manifest of snapshot format 5"):
         Snapshot.open(published)
     path.write_text(json.dumps({**manifest, "files": {}}))
     with pytest.raises(SnapshotError, match=r"does not list candidates/index\.faiss"):
@@ -206,12 +206,15 @@ def test_a_manifest_that_promises_other_numbers_is_refused(published):
         Snapshot.open(published)
 
 
-def test_a_snapshot_of_an_older_release_is_refused_with_what_to_do(published):
+@pytest.mark.parametrize(("older", "lacks"), [(2, ("fusion",)), (4, ("fusion", "expected"))])
+def test_a_snapshot_of_an_older_release_is_refused_with_what_to_do(published, older, lacks):
     path = published / snapshot.MANIFEST
     manifest = json.loads(path.read_text())
-    del manifest["fusion"]
-    path.write_text(json.dumps({**manifest, "format": 2}))
-    with pytest.raises(SnapshotError, match=r"snapshot format 2, .* reads format 4; `saddle reindex` makes a new one"):
+    *within, last = lacks
+    del (manifest[within[0]] if within else manifest)[last]
+    path.write_text(json.dumps({**manifest, "format": older}))
+    told = rf"snapshot format {older}, .* reads format 5; `saddle reindex` makes a new one"
+    with pytest.raises(SnapshotError, match=told):
         Snapshot.open(published)
 
 
