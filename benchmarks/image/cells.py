@@ -99,7 +99,7 @@ class Bench:
         settings, spent = self._settings, time.process_time()
         if cell.system == "pixels-pca":
             projected = principal_components(self._task.train)
-            found = {"dim": projected(self._task.dev).shape[1], **self._scores(projected, SURFACES["sphere"])}
+            found = {"dim": projected(self._task.dev).shape[1], **scores(self._task, projected, SURFACES["sphere"])}
         else:
             found = self._trained(cell)
         record = {
@@ -145,23 +145,8 @@ class Bench:
             "seconds": round(done.seconds, 1),
             "recipe": asked.model_dump(mode="json"),
             "dev": done.metrics,
-            **self._scores(lambda pictures: points(done, pictures), asked.network.surface),
+            **scores(self._task, lambda pictures: points(done, pictures), asked.network.surface),
         }
-
-    def _scores(self, place: Callable[[Pictures], NDArray[np.float32]], surface: Surface) -> Record:
-        """Retrieval and mistakes among new pictures of known classes, and among those of unknown ones."""
-        found: Record = {}
-        with torch.no_grad():
-            for part, pictures in (("seen", self._task.seen), ("unseen", self._task.unseen)):
-                placed = place(pictures)
-                nodes = [level[pictures.labels] for level in pictures.tree.nodes]
-                far = lorentz.radius(placed.astype(np.float64), c=surface.curvature)
-                found[part] = {
-                    **retrieval(placed, pictures.labels, surface),
-                    "mistakes": mistakes(placed, pictures.labels, nodes, surface),
-                    "radius": {f"p{share}": float(np.percentile(far, share)) for share in (5, 50, 95)},
-                }
-        return found
 
     def _keep(self, done: Trained, asked: Recipe, out: Path) -> None:
         """Export what was trained, to look at."""
@@ -170,3 +155,19 @@ class Bench:
         training = {"recipe": asked.model_dump(mode="json"), "dev_metrics": done.metrics, "steps": done.steps}
         tree, samples = self._task.train.tree, self._task.dev.pixels[:_SAMPLES]
         export(done.network, done.criterion, tree, out, catalog="fashion", training=training, samples=samples)
+
+
+def scores(task: Task, place: Callable[[Pictures], NDArray[np.float32]], surface: Surface) -> Record:
+    """Retrieval and mistakes among new pictures of known classes, and among those of unknown ones."""
+    found: Record = {}
+    with torch.no_grad():
+        for part, pictures in (("seen", task.seen), ("unseen", task.unseen)):
+            placed = place(pictures)
+            nodes = [level[pictures.labels] for level in pictures.tree.nodes]
+            far = lorentz.radius(placed.astype(np.float64), c=surface.curvature)
+            found[part] = {
+                **retrieval(placed, pictures.labels, surface),
+                "mistakes": mistakes(placed, pictures.labels, nodes, surface),
+                "radius": {f"p{share}": float(np.percentile(far, share)) for share in (5, 50, 95)},
+            }
+    return found

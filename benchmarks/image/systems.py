@@ -16,7 +16,7 @@ from model.image.surface import Surface
 from model.training.image.trainer import Recipe, Trainer, points_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -35,14 +35,15 @@ _PER_CLASS = 4
 _COMPONENTS = 128
 
 
-def recipe(system: str, surface: str, *, seed: int, steps: int) -> Recipe:
-    """What a trained system is trained with."""
+def recipe(system: str, surface: str, *, seed: int, steps: int, changes: Mapping[str, Any] | None = None) -> Recipe:
+    """What a trained system is trained with; ``changes`` are fields of the recipe or of its hierarchy."""
     base, tree = HIERARCHICAL.get(system, (BASES[0], "flat"))
-    options: dict[str, Any] = {"base": base, "tree": tree}
-    network = NetworkConfig(surface=SURFACES[surface], height=HEIGHT, width=WIDTH)
     # the same share of every budget is warm-up
-    hierarchy = Hierarchy(**options, warm_up=steps // 9)
-    return Recipe(steps=steps, seed=seed, network=network, hierarchy=hierarchy)
+    options: dict[str, Any] = {"base": base, "tree": tree, "warm_up": steps // 9, **(changes or {})}
+    network = NetworkConfig(surface=SURFACES[surface], height=HEIGHT, width=WIDTH)
+    hierarchy = Hierarchy(**{name: value for name, value in options.items() if name in Hierarchy.model_fields})
+    others = {name: value for name, value in options.items() if name not in Hierarchy.model_fields}
+    return Recipe(steps=steps, seed=seed, network=network, hierarchy=hierarchy, **others)
 
 
 def trainer(system: str, asked: Recipe, task: Task, *, directory: Path, report: Callable[[str], None]) -> Trainer:
