@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
         say(f"{text}: MAP@R {seen['MAP@R']:.4f} seen, {unseen['MAP@R']:.4f} unseen; R@1 {unseen['R@1']:.4f}")
         report = {
             "benchmark": "image_tuning",
-            "command": "python -m benchmarks.image.tuning --data … (systems, changes, surfaces and steps as trials say)",
+            "command": "python -m benchmarks.image.tuning --data … (all else as the trials say)",
             "measured": datetime.now(UTC).isoformat(timespec="seconds"),
             "machine": machine(),
             "versions": versions(PACKAGES),
