@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 FAMILY: Mapping[str, Mapping[str, Any]] = {
     "anthem": {"rate": 0.016, "radius": 3.0, "curvature": 0.1},
     "e-anthem": {"curvature": 0.0, "rate": 0.016, "radius": 3.0},
-    "hyperbolic-vector": {"regions": False, "radius": 3.0},
+    "hyperbolic-vector": {"regions": False, "radius": 3.0, "curvature": 0.1},
     "cosine-vector": {"regions": False, "curvature": 0.0, "spherical": True, "rate": 0.016},
 }
 """What each system's recipe has beside seed, dimension and steps.
 
-Rates, radii and ANTHEM's curvature are those that were best on dev (``benchmarks/tuning.json``), the rest are defaults.
+Rates, radii and curvatures are those that were best on dev (``benchmarks/tuning.json``), the rest are defaults.
 """
 FEW_DIMS = (8, 16, 32, 64, 128)
 _CANDIDATES = 1000
