@@ -45,6 +45,10 @@ TABLES = {
         behaviour.behaviour_bestbuy,
         behaviour.behaviour_shop,
         behaviour.behaviour_gains,
+        pictures.image_seen,
+        pictures.image_unseen,
+        pictures.image_gains,
+        pictures.image_tuning,
         pictures.photographs,
         pictures.photographs_asked,
     )
