@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> None:
     task = Task(Photographs.read(asked.data / "fashion" / "products.parquet"), "tune")
     done: list[dict[str, Any]] = json.loads(asked.out.read_bytes())["trials"] if asked.out.exists() else []
     for text in asked.trials:
-        system, changes = _parsed(text)
+        system, changes = parsed(text)
         trial = {"system": system, "surface": asked.surface, "changes": changes, "steps": asked.steps}
         if any(trial.items() <= made.items() for made in done):
             continue
@@ -66,8 +66,12 @@ def main(arguments: list[str] | None = None) -> None:
         asked.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
-def _parsed(text: str) -> tuple[str, dict[str, Any]]:
-    """``proxy-nca-flat,scale=16`` → the system, and what is changed."""
+def parsed(text: str) -> tuple[str, dict[str, Any]]:
+    """``proxy-nca-flat,scale=16`` → the system, and what is changed.
+
+    Raises:
+        SystemExit: there is no such system.
+    """
     system, *changes = text.split(",")
     if system not in HIERARCHICAL:
         raise SystemExit(f"{system} is none of {', '.join(HIERARCHICAL)}")

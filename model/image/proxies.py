@@ -41,7 +41,7 @@ class Hierarchy(BaseModel):
     """Steps with fine proxies alone."""
     interval: Annotated[int, Field(ge=1)] = 25
     """Steps between two updates of the coarse proxies."""
-    scale: Annotated[float, Field(gt=0)] = 8.0
+    scale: Annotated[float, Field(gt=0)] = 4.0
     """What Proxy-NCA multiplies squared distances by."""
     alpha: Annotated[float, Field(gt=0)] = 32.0
     delta: float = 0.1

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from benchmarks.image import tuning
 from benchmarks.image.__main__ import main
 from benchmarks.image.cells import every_cell
 from benchmarks.image.data import Photographs, Task
@@ -17,6 +18,7 @@ from benchmarks.image.plates import contact_sheet, projection
 from benchmarks.image.report import collect
 from benchmarks.image.serving import PHOTOGRAPHS, photograph
 from benchmarks.image.systems import HIERARCHICAL
+from benchmarks.tables import pictures as tables
 from model.image.measure import nearest
 from model.image.surface import Surface
 
@@ -105,6 +107,47 @@ def test_gains_are_taken_seed_by_seed(tmp_path):
     assert gain["unseen"]["mistakes in the right level2"] == {"mean": 0.0, "std": 0.0, "ahead": False}
     flat = next(row for row in report["systems"] if row["system"] == "proxy-nca-flat")
     assert flat["seen"]["mistakes"]["wrong"]["mean"] == pytest.approx(1 - (0.5 + 0.7 + 0.1) / 3)
+
+
+def test_every_pairing_has_a_line_for_each_part_and_systems_are_listed_best_first(tmp_path, monkeypatch):
+    for seed, flat, deep in ((0, 0.5, 0.6), (1, 0.7, 0.75)):
+        for system, recall in (("proxy-nca-flat", flat), ("proxy-nca-given", deep)):
+            found = record(system, seed, recall)
+            for part in ("seen", "unseen"):
+                found[part] |= {"R@2": 1.0, "R@4": 1.0, "R@8": 1.0}
+            (tmp_path / f"{system}-{seed}.json").write_text(json.dumps(found))
+    monkeypatch.setattr(tables, "read", lambda name: {"image": collect(tmp_path)}[name])
+    seen, gains = tables.image_seen().splitlines(), tables.image_gains().splitlines()
+    assert [line.split(" | ")[0] for line in seen[2:]] == ["| proxy-nca-given", "| proxy-nca-flat"]
+    assert "| 0.675 ± 0.106 |" in seen[2]
+    assert seen[2].endswith("| 0.775 ± 0.106 | 0.500 ± 0.000 |")
+    assert [line.split(" | ")[3] for line in gains[2:]] == ["types that were learnt", "types never seen"]
+    assert "| +0.075 ± 0.035 | +0.037 ± 0.018 |" in gains[2]
+    assert len({line.count("|") for line in gains}) == 1
+
+
+@pytest.mark.slow
+def test_trials_change_what_they_name_and_go_on_where_they_were_stopped(folder, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "trials.json"
+    asked = ["--data", str(folder), "--out", str(out), "--steps", "2"]
+    tuning.main([*asked, "--trials", "proxy-nca-given,scale=16,rate=0.001"])
+    (first,) = json.loads(out.read_bytes())["trials"]
+    assert first["changes"] == {"scale": 16, "rate": 0.001}
+    assert set(first["seen"]) == set(first["unseen"]) >= {"R@1", "MAP@R", "mistakes"}
+    tuning.main([*asked, "--trials", "proxy-nca-given,scale=16,rate=0.001", "proxy-anchor-flat"])
+    trials = json.loads(out.read_bytes())["trials"]
+    assert trials[0] == first
+    assert [trial["system"] for trial in trials] == ["proxy-nca-given", "proxy-anchor-flat"]
+    assert capsys.readouterr().err.count("MAP@R") == 2
+    monkeypatch.setattr(tables, "read", lambda name: {"image_tuning": {"trials": trials}}[name])
+    lines = tables.image_tuning().splitlines()[2:]
+    assert lines[0].startswith("| proxy-anchor-flat | sphere | 2 | none |")
+    assert lines[1].startswith("| proxy-nca-given | sphere | 2 | scale 16, rate 0.001 |")
+
+
+def test_a_trial_of_an_unknown_system_names_those_there_are():
+    with pytest.raises(SystemExit, match="hpl is none of proxy-nca-flat, proxy-nca-given"):
+        tuning.parsed("hpl,scale=1")
 
 
 @pytest.mark.slow
