@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 BASES = ("proxy-nca", "proxy-anchor")
 TREES = ("flat", "given", "learnt")
 HIERARCHICAL = {f"{base}-{tree}": (base, tree) for base in BASES for tree in TREES}
+COARSE_WEIGHTS = {"proxy-nca-learnt": 0.1, "proxy-anchor-given": 0.1, "proxy-anchor-learnt": 0.1}
+"""Where the tuning stage wants another weight of coarse levels than it is by default."""
 PLAIN = ("softmax", "triplet", "pixels-pca")
 SURFACES = {"sphere": Surface(), "sheet": Surface(kind="sheet", curvature=1.0, radius=2.0)}
 _MARGIN = 0.2
@@ -39,7 +41,10 @@ def recipe(system: str, surface: str, *, seed: int, steps: int, changes: Mapping
     """What a trained system is trained with; ``changes`` are fields of the recipe or of its hierarchy."""
     base, tree = HIERARCHICAL.get(system, (BASES[0], "flat"))
     # the same share of every budget is warm-up
-    options: dict[str, Any] = {"base": base, "tree": tree, "warm_up": steps // 9, **(changes or {})}
+    options: dict[str, Any] = {"base": base, "tree": tree, "warm_up": steps // 9}
+    if system in COARSE_WEIGHTS:
+        options["coarse_weight"] = COARSE_WEIGHTS[system]
+    options |= changes or {}
     network = NetworkConfig(surface=SURFACES[surface], height=HEIGHT, width=WIDTH)
     hierarchy = Hierarchy(**{name: value for name, value in options.items() if name in Hierarchy.model_fields})
     others = {name: value for name, value in options.items() if name not in Hierarchy.model_fields}

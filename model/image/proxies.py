@@ -31,7 +31,7 @@ class Hierarchy(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    base: Literal["proxy-nca", "proxy-anchor"] = "proxy-anchor"
+    base: Literal["proxy-nca", "proxy-anchor"] = "proxy-nca"
     tree: Literal["flat", "given", "learnt"] = "given"
     sizes: tuple[Annotated[int, Field(ge=2)], ...] = ()
     """How many nodes a learnt tree's levels have, finest first; empty takes two levels, each a like factor smaller."""
