@@ -38,7 +38,7 @@ def image_tuning() -> str:
             trial["system"],
             trial["surface"],
             trial["steps"],
-            ", ".join(f"{name} {value:g}" for name, value in trial["changes"].items()) or "none",
+            ", ".join(f"{name} {value}" for name, value in trial["changes"].items()) or "none",
             *(f"{trial[part][name]:.3f}" for part in _PARTS for name in ("R@1", "MAP@R")),
         )
         for trial in sorted(read("image_tuning")["trials"], key=lambda trial: (trial["system"], trial["surface"]))
