@@ -10,18 +10,16 @@ another curvature too, for as many as the comparison has. A run that is stopped 
 from __future__ import annotations
 
 import argparse
-import json
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from benchmarks import trials
 from benchmarks.compare import anthem
 from benchmarks.compare.data import Shop
 from benchmarks.compare.fit import dev_metric
 from benchmarks.compare.score import evaluate
-from benchmarks.provenance import commit, machine, versions
 from model.training.trainer import Recipe
 
 if TYPE_CHECKING:
@@ -50,23 +48,15 @@ def main(arguments: list[str] | None = None) -> None:
     )
     asked = parser.parse_args(arguments)
     torch.set_num_threads(asked.threads)
-    at = commit()  # before the file changes the tree
     shop = Shop.read(asked.data / "homedepot")
-    done: list[dict[str, Any]] = json.loads(asked.out.read_bytes())["trials"] if asked.out.exists() else []
-    for setting in asked.settings or grid():
-        trial = {**setting, "steps": asked.steps, "dim": asked.dim}
-        if not any(trial.items() <= made.items() for made in done):
-            done.append({**trial, **run(shop, trial), "commit": at})
-            report = {
-                "benchmark": "tuning",
-                "command": "python -m benchmarks.compare.tuning --data … (steps, dim and settings as the trials say)",
-                "measured": datetime.now(UTC).isoformat(timespec="seconds"),
-                "machine": machine(),
-                "versions": versions(PACKAGES),
-                "seed": 0,
-                "trials": done,
-            }
-            asked.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    trials.run(
+        asked.out,
+        ({**setting, "steps": asked.steps, "dim": asked.dim} for setting in asked.settings or grid()),
+        lambda trial: run(shop, trial),
+        benchmark="tuning",
+        command="python -m benchmarks.compare.tuning --data … (steps, dim and settings as the trials say)",
+        packages=PACKAGES,
+    )
 
 
 def grid() -> Iterator[dict[str, Any]]:

@@ -12,22 +12,39 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from benchmarks import trials
 from benchmarks.cells import say
 from benchmarks.image.cells import PACKAGES, scores
 from benchmarks.image.data import Photographs, Task
 from benchmarks.image.systems import HIERARCHICAL, points, recipe, trainer
-from benchmarks.provenance import commit, machine, versions
 
+_WEIGHED = {"proxy-nca": ",scale=4", "proxy-anchor": ""}
 TRIALS = (
-    *(f"{base}-flat,rate={rate}" for rate in (0.003, 0.001, 0.01) for base in ("proxy-nca", "proxy-anchor")),
+    *(
+        f"{base},rate={rate}"
+        for rate in (0.003, 0.001, 0.01)
+        for base in ("proxy-nca-flat,scale=8", "proxy-anchor-flat")
+    ),
     *(f"proxy-nca-flat,scale={scale}" for scale in (4, 16, 32)),
-    *(f"{base}-flat,proxy_rate={rate}" for rate in (0.01, 0.1) for base in ("proxy-nca", "proxy-anchor")),
+    *(f"{base},proxy_rate={rate}" for rate in (0.01, 0.1) for base in ("proxy-nca-flat,scale=8", "proxy-anchor-flat")),
+    *(
+        f"{base}-{tree}{scale},coarse_weight={weight}"
+        for weight in (0.3, 1, 0.1)
+        for tree in ("given", "learnt")
+        for base, scale in _WEIGHED.items()
+    ),
+    "proxy-nca-given,scale=8,coarse_weight=0.3",
+    "proxy-nca-learnt,scale=4,coarse_weight=0.1,sizes=[14]",
+    "proxy-nca-given,scale=4,coarse_weight=0.3,interval=100",
+    "proxy-nca-learnt,scale=4,coarse_weight=0.1,sizes=[27]",
+    "proxy-nca-given,scale=4,coarse_weight=0.3,warm_up=200",
+    "proxy-nca-learnt,scale=4,coarse_weight=0.1,interval=100",
+    "proxy-nca-given,scale=4,coarse_weight=0.2",
 )
 """The base losses first: what their hierarchies are set by is tried with what these are set by."""
 
@@ -43,27 +60,19 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--trials", nargs="+", default=TRIALS, metavar="SYSTEM[,NAME=VALUE…]", help="instead of ours")
     asked = parser.parse_args(arguments)
     torch.set_num_threads(asked.threads)
-    at = commit()  # before the file changes the tree
     task = Task(Photographs.read(asked.data / "fashion" / "products.parquet"), "tune")
-    done: list[dict[str, Any]] = json.loads(asked.out.read_bytes())["trials"] if asked.out.exists() else []
-    for text in asked.trials:
-        system, changes = parsed(text)
-        trial = {"system": system, "surface": asked.surface, "changes": changes, "steps": asked.steps}
-        if any(trial.items() <= made.items() for made in done):
-            continue
-        done.append({**trial, **_run(task, trial), "commit": at})
-        unseen, seen = done[-1]["unseen"], done[-1]["seen"]
-        say(f"{text}: MAP@R {seen['MAP@R']:.4f} seen, {unseen['MAP@R']:.4f} unseen; R@1 {unseen['R@1']:.4f}")
-        report = {
-            "benchmark": "image_tuning",
-            "command": "python -m benchmarks.image.tuning --data … (all else as the trials say)",
-            "measured": datetime.now(UTC).isoformat(timespec="seconds"),
-            "machine": machine(),
-            "versions": versions(PACKAGES),
-            "seed": 0,
-            "trials": done,
-        }
-        asked.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    settings = [parsed(text) for text in asked.trials]
+    trials.run(
+        asked.out,
+        (
+            {"system": system, "surface": asked.surface, "changes": changes, "steps": asked.steps}
+            for system, changes in settings
+        ),
+        lambda trial: _run(task, trial),
+        benchmark="image_tuning",
+        command="python -m benchmarks.image.tuning --data … (all else as the trials say)",
+        packages=PACKAGES,
+    )
 
 
 def parsed(text: str) -> tuple[str, dict[str, Any]]:
@@ -84,7 +93,10 @@ def _run(task: Task, trial: dict[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as directory:
         run = trainer(trial["system"], asked, task, directory=Path(directory), report=lambda _line: None)
         done = run.fit()
-    return scores(task, lambda pictures: points(done, pictures), asked.network.surface)
+    found = scores(task, lambda pictures: points(done, pictures), asked.network.surface)
+    told = "; ".join(f"{part}: R@1 {found[part]['R@1']:.4f}, MAP@R {found[part]['MAP@R']:.4f}" for part in found)
+    say(f"{trial['system']}, {trial['surface']}, {trial['changes']}: {told}")
+    return found
 
 
 if __name__ == "__main__":

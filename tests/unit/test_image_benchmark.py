@@ -138,7 +138,7 @@ def test_trials_change_what_they_name_and_go_on_where_they_were_stopped(folder, 
     trials = json.loads(out.read_bytes())["trials"]
     assert trials[0] == first
     assert [trial["system"] for trial in trials] == ["proxy-nca-given", "proxy-anchor-flat"]
-    assert capsys.readouterr().err.count("MAP@R") == 2
+    assert capsys.readouterr().err.count("unseen: R@1") == 2
     monkeypatch.setattr(tables, "read", lambda name: {"image_tuning": {"trials": trials}}[name])
     lines = tables.image_tuning().splitlines()[2:]
     assert lines[0].startswith("| proxy-anchor-flat | sphere | 2 | none |")
