@@ -52,15 +52,15 @@ def main(arguments: list[str] | None = None) -> None:
     os.sched_setaffinity(0, {asking})
     encoding = _encoding(ImageEncoder(current(asked.index) / PICTURES / BUNDLE), asked.requests)
     with serving(*saddle(asked.index), core=answering) as served:
-        found = asyncio.run(_measured(served, asked.requests))
+        found = {"encoding_median_ms": encoding, "photographs": asyncio.run(_measured(served, asked.requests))}
     record(
         asked.out,
         "photographs",
         f"python -m benchmarks.image.serving --index … --out … --requests {asked.requests}",
         PACKAGES,
-        {"encoding_median_ms": encoding, "photographs": found},
+        found,
     )
-    print(json.dumps({"encoding_median_ms": encoding, "photographs": found}, indent=2))
+    print(json.dumps(found, indent=2))
 
 
 def _encoding(encoder: ImageEncoder, times: int) -> float:

@@ -23,7 +23,7 @@ from benchmarks.image.cells import PACKAGES, scores
 from benchmarks.image.data import Photographs, Task
 from benchmarks.image.systems import HIERARCHICAL, points, recipe, trainer
 
-_WEIGHED = {"proxy-nca": ",scale=4", "proxy-anchor": ""}
+_SCALED = {"proxy-nca": ",scale=4", "proxy-anchor": ""}
 TRIALS = (
     *(
         f"{base},rate={rate}"
@@ -36,7 +36,7 @@ TRIALS = (
         f"{base}-{tree}{scale},coarse_weight={weight}"
         for weight in (0.3, 1, 0.1)
         for tree in ("given", "learnt")
-        for base, scale in _WEIGHED.items()
+        for base, scale in _SCALED.items()
     ),
     "proxy-nca-given,scale=8,coarse_weight=0.3",
     "proxy-nca-learnt,scale=4,coarse_weight=0.1,sizes=[14]",

@@ -65,6 +65,7 @@ def photographs_asked() -> str:
         (
             Bar("median up to 1 megapixel, the slowest kind, ms", "≤", 40, small, 1),
             Bar("median of a JPEG of 12 megapixels, ms", "≤", 80, found["JPEG, 12 megapixels"], 1),
+            Bar("the same of a progressive one, ms", "≤", 80, found["progressive JPEG, 12 megapixels"], 1),
             Bar("median to encode a decoded picture, ms", "≤", 15, report["encoding_median_ms"], 1),
         )
     )
