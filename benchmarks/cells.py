@@ -40,12 +40,18 @@ class Bench(Protocol[_Asked]):
         """Run it and write its record."""
 
 
-def chosen(cells: Sequence[_Cell], pattern: str) -> list[_Cell]:
-    """The cells whose names fit; where none does, the program ends and names them all."""
-    found = [cell for cell in cells if fnmatch.fnmatch(cell.name, pattern)]
-    if not found:
-        sys.exit(f"no cell is called {pattern}; there are: {', '.join(cell.name for cell in cells)}")
-    return found
+def chosen(cells: Sequence[_Cell], patterns: str) -> list[_Cell]:
+    """The cells whose names fit one of ``patterns``, which commas part, the first pattern's first.
+
+    Where one fits no cell, the program ends and names them all.
+    """
+    found: dict[str, _Cell] = {}
+    for pattern in patterns.split(","):
+        fitting = {cell.name: cell for cell in cells if fnmatch.fnmatch(cell.name, pattern)}
+        if not fitting:
+            sys.exit(f"no cell is called {pattern}; there are: {', '.join(cell.name for cell in cells)}")
+        found |= fitting
+    return list(found.values())
 
 
 def run(cells: Sequence[_Cell], bench: Bench[_Cell]) -> None:

@@ -41,7 +41,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, required=True, help="folder with bestbuy_games/")
     parser.add_argument("--work", type=Path, default=Path("var/behaviour"), help="folder for encoders and clicks")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/behaviour.d"), help="folder of the cells' records")
-    parser.add_argument("--cells", default="*", help="run only the cells whose name fits: 'bestbuy-*', '*-s0'")
+    parser.add_argument(
+        "--cells", default="*", help="run only the cells whose names fit, in this order: 'bestbuy-*,*-text-s0'"
+    )
     parser.add_argument("--steps", type=int, default=200, help="most steps of a network")
     parser.add_argument("--text-minutes", type=float, default=2.5, help="training of a text encoder")
     parser.add_argument("--seeds", default="0,1,2", help="seeds, with commas between")

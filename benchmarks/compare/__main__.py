@@ -35,7 +35,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with homedepot/ and flipkart/")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/compare.d"), help="folder of the cells' records")
-    parser.add_argument("--cells", default="*", help="run only the cells whose name fits: 'knrm-*', '*-s0'")
+    parser.add_argument(
+        "--cells", default="*", help="run only the cells whose names fit, in this order: 'knrm-*,duet-s0'"
+    )
     parser.add_argument(
         "--core-minutes", type=float, default=16.0, help="a baseline's budget, dev evaluations included: 8 on two cores"
     )

@@ -37,7 +37,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/image.d"), help="folder of the cells' records")
     parser.add_argument("--bundles", type=Path, help="folder to keep what was trained in, for benchmarks.image.plates")
     parser.add_argument("--stage", choices=("tune", "test"), default="test", help="what is held out and scored on")
-    parser.add_argument("--cells", default="*", help="run only the cells whose name fits: 'proxy-nca-*', '*-s0'")
+    parser.add_argument(
+        "--cells", default="*", help="run only the cells whose names fit, in this order: 'proxy-nca-*,softmax-*'"
+    )
     parser.add_argument("--steps", type=int, default=600, help="of every trained cell, 96 pictures each")
     parser.add_argument("--seeds", default="0,1,2", help="seeds, with commas between")
     parser.add_argument("--threads", type=int, default=1, help="threads of a cell")

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.cells import chosen
 from benchmarks.compare import __main__ as command
 from benchmarks.compare import anthem, bi_encoders, cells, fit, flipkart, interaction, matching, report, tuning
 from benchmarks.compare.bm25 import Bm25
@@ -298,6 +299,11 @@ def test_tuning_tries_each_value_alone_and_goes_on_where_it_was_stopped(folder, 
 def test_a_pattern_without_a_cell_says_which_there_are(folder):
     with pytest.raises(SystemExit, match="no cell is called nothing; there are: bm25-s0"):
         command.main(["--data", str(folder), "--out", str(folder / "out"), "--cells", "nothing"])
+
+
+def test_cells_are_chosen_by_several_patterns_each_once_and_in_the_order_asked_for():
+    names = [cell.name for cell in chosen(cells.every_cell([0, 1]), "knrm-*,duet-s1,*knrm-s1")]
+    assert names == ["knrm-s0", "knrm-s1", "duet-s1", "conv-knrm-s1"]
 
 
 def _record(system, seed, dim=None, data="homedepot", **measured):
