@@ -8,6 +8,7 @@ instead, for want of grades and of memory.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,6 +20,7 @@ from model.encoders import look_up
 from model.losses import listwise
 from model.text import Tokenizer, Vocabulary
 from model.training.batches import BatchShape, BatchSource
+from model.training.lengths import by_length
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +65,7 @@ class Dssm(nn.Module):
 
     def forward(self, features: Tensor, terms: Tensor) -> Tensor:
         """(T, F), (B, L) → unit vectors (B, d)."""
-        bag = look_up(terms, self.trigrams(features)).sum(dim=1)
+        bag = functional.embedding_bag(terms, self.trigrams(features), mode="sum", padding_idx=0)
         return functional.normalize(self.layers(bag + self.bias), dim=1)
 
 
@@ -78,9 +80,14 @@ class Cdssm(nn.Module):
 
     def forward(self, features: Tensor, terms: Tensor) -> Tensor:
         """(T, F), (B, L) → unit vectors (B, d)."""
-        before, here, after = look_up(terms, self.trigrams(features)).chunk(3, dim=-1)
-        # a word's share in the window of the next one, and of the one before
-        window = here + functional.pad(before, (0, 0, 1, 0))[:, :-1] + functional.pad(after, (0, 0, 0, 1))[:, 1:]
+        return by_length(partial(self._vectors, self.trigrams(features)), terms)
+
+    def _vectors(self, described: Tensor, terms: Tensor) -> Tensor:
+        """What terms say before a window's middle, in it and after it (T, 3·width), and rows (B, L) → (B, d)."""
+        before, here, after = look_up(terms, described).chunk(3, dim=-1)
+        window = here.clone()
+        window[:, 1:] += before[:, :-1]
+        window[:, :-1] += after[:, 1:]
         # the maximum of tanh is tanh of the maximum
         pooled = torch.where((terms != 0)[..., None], window, _LOWEST).amax(dim=1)
         return functional.normalize(torch.tanh(self.semantic(torch.tanh(pooled + self.bias))), dim=1)

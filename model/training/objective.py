@@ -12,7 +12,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from model import lorentz
@@ -21,6 +20,7 @@ from model.hyperboloid import containment
 from model.losses import listwise, membership
 from model.metrics import RELEVANT_GRADE
 from model.training.batches import GAINS
+from model.training.lengths import by_length
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from model.text import TermBatch
     from model.training.batches import Batch, BatchSource
 
-_LENGTH_GROUPS = 4
-"""Titles are encoded in this many groups of like lengths: padding would otherwise be half of the work."""
 _SHARED_RATE = 1 / 3
 """Learning rate of what every text shares, over that of the embedding table, whose rows are each seen rarely."""
 
@@ -136,17 +134,10 @@ class Objective:
     def _points(self, titles: TermBatch) -> Tensor:
         model = self._model
         known = model.embedding(torch.from_numpy(titles.features))
-        lengths = (titles.terms != 0).sum(axis=1)
-        order = np.argsort(lengths, kind="stable")
-        groups = [
-            model.product(known.vectors, presence_point(known.marks, terms), terms)
-            for terms in (
-                torch.from_numpy(titles.terms[rows, : lengths[rows].max()])
-                for rows in np.array_split(order, _LENGTH_GROUPS)
-                if len(rows)
-            )
-        ]
-        return torch.cat(groups)[torch.from_numpy(np.argsort(order))]
+        return by_length(
+            lambda terms: model.product(known.vectors, presence_point(known.marks, terms), terms),
+            torch.from_numpy(titles.terms),
+        )
 
 
 def _ranking(scores: Tensor, batch: Batch) -> Tensor:
