@@ -23,11 +23,14 @@ if TYPE_CHECKING:
     from model.training.progress import Progress
     from model.training.trainer import Trained
 
+DEFAULT = "anthem-default"
+"""ANTHEM as ``saddle train`` makes it: strongly curved, and not set by the comparison's dev figures."""
 FAMILY: Mapping[str, Mapping[str, Any]] = {
     "anthem": {"rate": 0.016, "radius": 3.0, "curvature": 0.1},
     "e-anthem": {"curvature": 0.0, "rate": 0.016, "radius": 3.0},
     "hyperbolic-vector": {"regions": False, "radius": 3.0, "curvature": 0.1},
     "cosine-vector": {"regions": False, "curvature": 0.0, "spherical": True, "rate": 0.016},
+    DEFAULT: {},
 }
 """What each system's recipe has beside seed, dimension and steps.
 

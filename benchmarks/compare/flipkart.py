@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
+from benchmarks.compare.anthem import DEFAULT
 from model import lorentz
 from model.catalog import Rejects, read_products, split_of
 from model.hyperboloid import log_volume
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from benchmarks.compare.anthem import AnthemRanker
     from model.training.examples import Grades
 
-SYSTEMS = ("anthem", "e-anthem")
+SYSTEMS = ("anthem", "e-anthem", DEFAULT)
 MIN_PRODUCTS = 10
 """Smaller categories are mostly products' names."""
 DEPTHS = (10, 100)

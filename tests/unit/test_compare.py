@@ -226,6 +226,11 @@ def test_every_cell_has_a_file_of_its_own_and_its_baselines_are_known():
     assert set(cells.RE_RANKERS) <= set(cells.BASELINES)
 
 
+def test_the_default_is_a_system_of_its_own_that_changes_nothing_and_is_not_tuned():
+    assert anthem.FAMILY[anthem.DEFAULT] == {}
+    assert set(anthem.FAMILY) - set(tuning.TUNED) == {anthem.DEFAULT}
+
+
 def test_the_twins_change_only_what_a_recipe_has():
     for overrides in anthem.FAMILY.values():
         assert set(overrides) <= set(Recipe.model_fields)
@@ -286,7 +291,7 @@ def test_tuning_tries_each_value_alone_and_goes_on_where_it_was_stopped(folder, 
     report = json.loads(out.read_bytes())
     made = report["trials"]
     assert [(trial["system"], trial["rate"]) for trial in made] == [
-        (system, rate) for rate in (0.008, 0.02) for system in anthem.FAMILY
+        (system, rate) for rate in (0.008, 0.02) for system in tuning.TUNED
     ]
     assert all(0 < trial["dev_metric"] < 1 for trial in made)
     out.write_text(json.dumps({**report, "trials": made[:5]}))
