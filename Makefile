@@ -73,6 +73,7 @@ compare: $(READY) ## Measure ANTHEM beside its twins and other systems (DATA=fol
 	@test -n "$(DATA)" || { echo "make compare needs DATA=folder with homedepot/ and flipkart/; see docs/benchmarks.md"; exit 2; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cpu,train,dev,compare]'
 	OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=2000 $(BIN)/python -m benchmarks.compare --data $(DATA) --out benchmarks/compare.d
+	$(BIN)/python -m benchmarks.plots
 
 clean: ## Remove .venv and everything generated
 	rm -rf $(VENV) .venv-gpu .venv-audit var .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

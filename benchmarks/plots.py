@@ -22,6 +22,13 @@ _LOOKS = {
     "cells": ("#1b9e77", "D"),
     "hnsw": ("#7570b3", "^"),
 }
+_SYSTEMS = {
+    "anthem": ("#1b9e77", "D"),
+    "anthem-default": ("#66a61e", "v"),
+    "e-anthem": ("#d95f02", "s"),
+    "hyperbolic-vector": ("#7570b3", "^"),
+    "cosine-vector": ("#888888", "o"),
+}
 
 
 def main() -> None:
@@ -31,6 +38,7 @@ def main() -> None:
     PICTURES.mkdir(exist_ok=True)
     _save(recall(report), "recall.svg")
     _save(growth(report), "growth.svg")
+    _save(dims(json.loads((ROOT / "benchmarks" / "compare.json").read_bytes())), "dims.svg")
 
 
 def recall(report: dict[str, Any]) -> Figure:
@@ -69,6 +77,28 @@ def growth(report: dict[str, Any]) -> Figure:
     _plain(axes.yaxis)
     axes.grid(visible=True, alpha=0.3)
     axes.legend(frameon=False)
+    return figure
+
+
+def dims(report: dict[str, Any]) -> Figure:
+    """What ANTHEM and its twins find against their number of dimensions, by data set."""
+    panels = {
+        "homedepot": ("Home Depot: R@10", lambda row: row["test"]["retrieve"]["R(rel=4)@10"]),
+        "flipkart": ("Flipkart: found@100 of held-out categories", lambda row: row["measures"]["found@100"]),
+    }
+    figure = Figure(figsize=(8.4, 3.6), layout="constrained")
+    for axes, (data, (title, measured)) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+        for system, (colour, marker) in _SYSTEMS.items():
+            rows = [row for row in report["systems"] if row["data"] == data and row["system"] == system and row["dim"]]
+            found = sorted((row["dim"], measured(row)["mean"], measured(row)["std"] or 0.0) for row in rows)
+            if found:
+                sizes, means, deviations = zip(*found, strict=True)
+                axes.errorbar(sizes, means, deviations, color=colour, marker=marker, capsize=2, label=system)
+        axes.set(xscale="log", title=title, xlabel="dimensions")
+        axes.set_xticks([8, 16, 32, 64, 128], ["8", "16", "32", "64", "128"], minor=False)
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.grid(visible=True, alpha=0.3)
+    figure.legend(*_labels(figure), loc="outside lower center", ncols=len(_SYSTEMS), frameon=False)
     return figure
 
 
