@@ -22,7 +22,6 @@ from index.snapshot import (
     BEHAVIOUR,
     BUNDLE,
     CANDIDATES,
-    MANIFEST,
     PAYLOAD,
     PICTURES,
     Contents,
@@ -32,6 +31,7 @@ from index.snapshot import (
     read_manifest,
     recorded,
 )
+from model import manifests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -101,7 +101,7 @@ def publish(root: Path, draft: Path, contents: Contents) -> Path:
         created=created.isoformat(timespec="microseconds"),
         files=files,
     )
-    (draft / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    manifests.write(draft, manifest)
     for path in (*draft.rglob("*"), draft):
         _sync(path)
     place = root / SNAPSHOTS / manifest.id

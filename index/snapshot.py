@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _BundleManifest = TypeVar("_BundleManifest", bundle.Manifest, behaviour_bundle.Manifest, image_bundle.Manifest)
 
 FORMAT = 5
-MANIFEST = "manifest.json"
+MANIFEST = manifests.MANIFEST
 POINTS = "points.npy"
 CANDIDATES = "candidates"
 ENCODER = "encoder"
@@ -213,16 +213,15 @@ def read_manifest(directory: Path) -> Manifest:
     Raises:
         SnapshotError: there is none, or one of another format.
     """
-    path = directory / MANIFEST
-    if not path.is_file():
-        raise SnapshotError(f"{directory} is not a snapshot: it has no {MANIFEST}; `saddle reindex` makes one")
     try:
-        manifest = manifests.read(path, Manifest, artefact="snapshot", release_format=FORMAT, remedy="`saddle reindex`")
+        manifest = manifests.read(
+            directory, Manifest, artefact="snapshot", release_format=FORMAT, remedy="`saddle reindex`"
+        )
     except ValueError as error:
         raise SnapshotError(str(error)) from error
     missing = sorted({*PAYLOAD} - manifest.files.keys())
     if missing:
-        raise SnapshotError(f"{path} does not list {', '.join(missing)}; rebuild with `saddle reindex`")
+        raise SnapshotError(f"{directory / MANIFEST} does not list {', '.join(missing)}; rebuild with `saddle reindex`")
     return manifest
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FORMAT = 2
-MANIFEST = "manifest.json"
+MANIFEST = manifests.MANIFEST
 TOKENIZER = "tokenizer.json"
 QUERY_ENCODER = "query.onnx"
 PRODUCT_ENCODER = "product.onnx"
@@ -73,7 +73,7 @@ def seal(directory: Path, *, geometry: Geometry, created: str, catalog: str, tra
         files=files,
         training=training,
     )
-    (directory / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    manifests.write(directory, manifest)
     return manifest
 
 
@@ -83,12 +83,11 @@ def load_manifest(directory: Path) -> Manifest:
     Raises:
         BundleError: no bundle there, one of another format, or a file that is missing or changed.
     """
-    path = directory / MANIFEST
-    if not path.is_file():
-        raise BundleError(f"{directory} is not an encoder bundle: it has no {MANIFEST}; `saddle train` makes one")
     try:
-        manifest = manifests.read(path, Manifest, artefact="bundle", release_format=FORMAT, remedy="`saddle train`")
-        manifests.check_files(directory, _PAYLOAD, manifest.files, artefact=f"bundle {manifest.version}")
+        manifest = manifests.read(
+            directory, Manifest, artefact="encoder bundle", release_format=FORMAT, remedy="`saddle train`"
+        )
+        manifests.check_files(directory, _PAYLOAD, manifest.files, artefact=f"encoder bundle {manifest.version}")
     except ValueError as error:
         raise BundleError(str(error)) from error
     return manifest

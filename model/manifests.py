@@ -15,15 +15,25 @@ from pydantic import BaseModel, ValidationError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+MANIFEST = "manifest.json"
+
 _Manifest = TypeVar("_Manifest", bound=BaseModel)
 
 
-def read(path: Path, kind: type[_Manifest], *, artefact: str, release_format: int, remedy: str) -> _Manifest:
-    """The manifest in ``path``, of an ``artefact`` that the command ``remedy`` makes.
+def write(directory: Path, manifest: BaseModel) -> None:
+    """Write the manifest of ``directory``."""
+    (directory / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def read(directory: Path, kind: type[_Manifest], *, artefact: str, release_format: int, remedy: str) -> _Manifest:
+    """The manifest of ``directory``, an ``artefact`` that the command ``remedy`` makes.
 
     Raises:
-        ValueError: it is no such manifest, or one of another format than ``release_format``.
+        ValueError: there is none, or none of this kind, or one of another format than ``release_format``.
     """
+    path = directory / MANIFEST
+    if not path.is_file():
+        raise ValueError(f"{directory} is no {artefact}: it has no {MANIFEST}; {remedy} makes one")
     content = path.read_bytes()
     try:
         return kind.model_validate_json(content)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FORMAT = 2
-MANIFEST = "manifest.json"
+MANIFEST = manifests.MANIFEST
 PRODUCT_IDS, PRODUCTS = "product_ids.txt", "products.npy"
 QUERIES, QUERY_VECTORS = "queries.txt", "queries.npy"
 QUERY_PROJECTION, PRODUCT_PROJECTION = "query_projection.npy", "product_projection.npy"
@@ -105,7 +105,7 @@ def seal(directory: Path, **said: object) -> Manifest:
     files = manifests.checksums(directory, payload(draft))
     identity = hashlib.sha256((draft.text + draft.mapping.model_dump_json() + "".join(files.values())).encode())
     manifest = draft.model_copy(update={"version": f"dcah-{identity.hexdigest()[:12]}", "files": files})
-    (directory / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    manifests.write(directory, manifest)
     return manifest
 
 
@@ -115,12 +115,14 @@ def load_manifest(directory: Path) -> Manifest:
     Raises:
         BehaviourBundleError: no bundle there, one of another format, or a file that is missing or changed.
     """
-    path = directory / MANIFEST
-    command = "`saddle train --channel behaviour`"
-    if not path.is_file():
-        raise BehaviourBundleError(f"{directory} is not a behaviour bundle: it has no {MANIFEST}; {command} makes one")
     try:
-        manifest = manifests.read(path, Manifest, artefact="behaviour bundle", release_format=FORMAT, remedy=command)
+        manifest = manifests.read(
+            directory,
+            Manifest,
+            artefact="behaviour bundle",
+            release_format=FORMAT,
+            remedy="`saddle train --channel behaviour`",
+        )
         named = f"behaviour bundle {manifest.version}"
         manifests.check_files(directory, payload(manifest), manifest.files, artefact=named)
     except ValueError as error:

@@ -24,14 +24,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FORMAT = 1
-MANIFEST = "manifest.json"
+MANIFEST = manifests.MANIFEST
 ENCODER = "encoder.onnx"
 PROXIES = "proxies.npy"
 TREE = "tree.json"
 _PAYLOAD = (ENCODER, PROXIES, TREE)
 FILES = (MANIFEST, *_PAYLOAD)
 """Names of all files of an image bundle."""
-_REMEDY = "`saddle train --channel image`"
 
 
 class ImageBundleError(ValueError):
@@ -76,7 +75,7 @@ def seal(
         files=files,
         training=training,
     )
-    (directory / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    manifests.write(directory, manifest)
     return manifest
 
 
@@ -86,11 +85,14 @@ def load_manifest(directory: Path) -> Manifest:
     Raises:
         ImageBundleError: no bundle there, one of another format, or a file that is missing or changed.
     """
-    path = directory / MANIFEST
-    if not path.is_file():
-        raise ImageBundleError(f"{directory} is not an image bundle: it has no {MANIFEST}; {_REMEDY} makes one")
     try:
-        manifest = manifests.read(path, Manifest, artefact="image bundle", release_format=FORMAT, remedy=_REMEDY)
+        manifest = manifests.read(
+            directory,
+            Manifest,
+            artefact="image bundle",
+            release_format=FORMAT,
+            remedy="`saddle train --channel image`",
+        )
         manifests.check_files(directory, _PAYLOAD, manifest.files, artefact=f"image bundle {manifest.version}")
     except ValueError as error:
         raise ImageBundleError(str(error)) from error
