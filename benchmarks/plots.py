@@ -10,6 +10,8 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
+from benchmarks.compare.anthem import FEW_DIMS
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
@@ -95,8 +97,8 @@ def dims(report: dict[str, Any]) -> Figure:
                 sizes, means, deviations = zip(*found, strict=True)
                 axes.errorbar(sizes, means, deviations, color=colour, marker=marker, capsize=2, label=system)
         axes.set(xscale="log", title=title, xlabel="dimensions")
-        axes.set_xticks([8, 16, 32, 64, 128], ["8", "16", "32", "64", "128"], minor=False)
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_xticks(FEW_DIMS, map(str, FEW_DIMS))
+        axes.minorticks_off()
         axes.grid(visible=True, alpha=0.3)
     figure.legend(*_labels(figure), loc="outside lower center", ncols=len(_SYSTEMS), frameon=False)
     return figure
