@@ -11,7 +11,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.cells import chosen
 from benchmarks.compare import __main__ as command
 from benchmarks.compare import anthem, bi_encoders, cells, fit, flipkart, interaction, matching, report, tuning
 from benchmarks.compare.bm25 import Bm25
@@ -306,11 +305,6 @@ def test_a_pattern_without_a_cell_says_which_there_are(folder):
         command.main(["--data", str(folder), "--out", str(folder / "out"), "--cells", "nothing"])
 
 
-def test_cells_are_chosen_by_several_patterns_each_once_and_in_the_order_asked_for():
-    names = [cell.name for cell in chosen(cells.every_cell([0, 1]), "knrm-*,duet-s1,*knrm-s1")]
-    assert names == ["knrm-s0", "knrm-s1", "duet-s1", "conv-knrm-s1"]
-
-
 def _record(system, seed, dim=None, data="homedepot", **measured):
     took = {"seconds": 60.0 * seed, "core_seconds": 90.0 * seed, "steps": seed, "stopped_early": seed > 0}
     where = {"measured": f"2026-0{seed + 1}", "commit": "abc", "machine": {}, "versions": {}, "threads": 2}
@@ -371,20 +365,6 @@ def test_tables_are_made_from_the_report_with_the_best_system_first(tmp_path, mo
     assert hierarchy[2].startswith("| anthem | 8 | 0.500 |")
     for table in (ranked, retrieved, dims, hierarchy):
         assert len({line.count("|") for line in table}) == 1
-
-
-def test_the_picture_of_dimensions_has_a_line_for_each_system_that_was_swept():
-    plots = pytest.importorskip("benchmarks.plots", exc_type=ModuleNotFoundError)
-    figure = {"mean": 0.5, "std": None}
-    swept = [
-        {"data": "homedepot", "system": system, "dim": dim, "test": {"retrieve": {"R(rel=4)@10": figure}}}
-        for system in ("anthem", "e-anthem", "knrm")
-        for dim in (None, 16, 8)
-    ]
-    tree = {"data": "flipkart", "system": "anthem", "dim": 8, "measures": {"found@100": figure}}
-    panels = plots.dims({"systems": [*swept, tree]}).axes
-    drawn = [{line.get_label(): list(line[0].get_xdata()) for line in panel.containers} for panel in panels]
-    assert drawn == [{"anthem": [8, 16], "e-anthem": [8, 16]}, {"anthem": [8]}]
 
 
 def test_the_table_of_trials_has_a_line_for_each_with_the_longest_first(monkeypatch):
