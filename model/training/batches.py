@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model.text import TermBatch, words
+from model.training.phrasing import Phrasing
 from model.training.pseudo import answers, cut_for_split, typed_by_hand
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class BatchSource:
         self._titles = tokenizer.titles(examples.texts)
         limit = tokenizer.vocabulary.max_title_terms
         self._title_words = [words(text)[:limit] for text in examples.texts]
+        self._phrasing = Phrasing.learn(self._title_words, examples.train)
 
     def batch(self, number: int) -> Batch:
         """Draw batch ``number``."""
@@ -75,7 +77,7 @@ class BatchSource:
         shape = self._shape
         judged = rng.sample(self._judged, min(shape.judged, len(self._judged)))
         pseudo_count = shape.pseudo + shape.judged - len(judged)
-        pseudo = cut_for_split(self._title_words, rng, count=pseudo_count, split="train")
+        pseudo = cut_for_split(self._title_words, self._phrasing, rng, count=pseudo_count, split="train")
         columns: dict[int, int] = {}
         for row in [row for query in judged for row in self._some_products(query, rng)] + [row for row, _ in pseudo]:
             columns.setdefault(row, len(columns))

@@ -16,6 +16,7 @@ from model.hyperboloid import containment
 from model.metrics import RETRIEVE_DEPTH, measure
 from model.text import words
 from model.training.examples import MAX_GRADE
+from model.training.phrasing import Phrasing
 from model.training.pseudo import answers, cut_for_split
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def _nearest(model: Anthem, centres: Tensor, limits: Tensor, points: Tensor) -> 
 def _pseudo_dev(texts: Sequence[str], pool: Sequence[int], rng: random.Random) -> dict[str, Grades]:
     """Pseudo-queries of the dev split over the ``pool`` of rows, with every row of it that answers them."""
     titles = [words(texts[row]) for row in pool]
-    drawn = [query for _, query in cut_for_split(titles, rng, count=PSEUDO_QUERIES, split="dev")]
+    drawn = [query for _, query in cut_for_split(titles, Phrasing(), rng, count=PSEUDO_QUERIES, split="dev")]
     return {
         query.text: {pool[i]: MAX_GRADE for i in found.nonzero()[0].tolist()}
         for query, found in zip(drawn, answers(drawn, titles), strict=True)

@@ -1,7 +1,8 @@
 """Pseudo-queries: queries cut from titles, whose right answers are known exactly.
 
 A pseudo-query is a few words of one title; every title that holds all of them answers it. They teach a shop's own
-vocabulary before anyone has searched, and give broad queries as many positives as they deserve.
+vocabulary before anyone has searched, and give broad queries as many positives as they deserve. Where there are judged
+queries they are put as people put theirs (:mod:`model.training.phrasing`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from model.training.phrasing import Phrasing
+
 _LENGTHS = (1, 2, 2, 2, 3, 3, 3, 4, 4, 5)
 """Words a pseudo-query has, each entry as likely as the others."""
 _TYPO_SHARE = 0.1
@@ -36,15 +39,15 @@ class PseudoQuery:
     text: str
 
 
-def cut(title: Sequence[str], rng: random.Random) -> PseudoQuery:
+def cut(title: Sequence[str], phrasing: Phrasing, rng: random.Random) -> PseudoQuery:
     """A pseudo-query of one to five words of ``title`` in their order; now and then one is misspelt."""
-    count = min(len(title), rng.choice(_LENGTHS))
-    chosen = tuple(title[i] for i in sorted(rng.sample(range(len(title)), count)))
-    return PseudoQuery(words=chosen, text=" ".join(typed_by_hand(chosen, rng)))
+    chosen = phrasing.choose(title, min(len(title), rng.choice(_LENGTHS)), rng)
+    said = [phrasing.say(word, rng) for word in chosen]
+    return PseudoQuery(words=chosen, text=" ".join(typed_by_hand(said, rng)))
 
 
 def cut_for_split(
-    titles: Sequence[Sequence[str]], rng: random.Random, *, count: int, split: str
+    titles: Sequence[Sequence[str]], phrasing: Phrasing, rng: random.Random, *, count: int, split: str
 ) -> list[tuple[int, PseudoQuery]]:
     """``count`` pseudo-queries of one split with the rows of the titles they came from.
 
@@ -63,7 +66,7 @@ def cut_for_split(
                 f"them, {len(found)} were of the {split} split, and {count} are needed"
             )
         row = rng.randrange(len(titles))
-        query = cut(titles[row], rng)
+        query = cut(titles[row], phrasing, rng)
         if split_of(query.text) == split:
             found.append((row, query))
     return found

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from model.catalog import split_of
 from model.text import words
+from model.training.phrasing import Phrasing, Ways
 from model.training.pseudo import PseudoQuery, answers, cut, cut_for_split, misspell
 
 TITLES = [words(title) for title in shop_titles(80)]
@@ -46,7 +47,7 @@ def test_the_answers_are_those_of_a_loop_over_all_pairs(asked, titles):
 @given(seed=st.integers(0, 10**6), row=st.integers(0, len(TITLES) - 1))
 @laws
 def test_a_pseudo_query_is_one_to_five_words_of_its_title_in_their_order(seed, row):
-    query = cut(TITLES[row], random.Random(seed))
+    query = cut(TITLES[row], Phrasing(), random.Random(seed))
     assert 1 <= len(query.words) <= 5
     remaining = iter(TITLES[row])
     assert all(word in remaining for word in query.words)
@@ -56,15 +57,22 @@ def test_a_pseudo_query_is_one_to_five_words_of_its_title_in_their_order(seed, r
 def test_what_is_typed_is_now_and_then_misspelt_and_otherwise_the_words_themselves():
     rng = random.Random(1)
     title = ["cordless", "hammer", "ladder", "outdoor", "compact"]
-    cuts = [cut(title, rng) for _ in range(2000)]
+    cuts = [cut(title, Phrasing(), rng) for _ in range(2000)]
     pairs = [pair for query in cuts for pair in zip(query.words, query.text.split(), strict=True)]
     misspelt = sum(word != typed for word, typed in pairs) / len(pairs)
     assert 0.05 < misspelt < 0.12
     assert {len(query.words) for query in cuts} == {1, 2, 3, 4, 5}
 
 
+def test_a_pseudo_query_is_put_as_people_put_it_and_answered_by_what_the_title_says():
+    phrasing = Phrasing(rates={"in": 1e-9}, ways={"light": Ways(["lights"], [1.0])})
+    cuts = {cut(["in", "light", "in"], phrasing, random.Random(seed)) for seed in range(50)}
+    assert PseudoQuery(words=("light",), text="lights") in cuts
+    assert PseudoQuery(words=("in",), text="in") not in cuts
+
+
 def test_a_title_shorter_than_the_cut_is_taken_whole():
-    assert {cut(["saw"], random.Random(seed)).words for seed in range(20)} == {("saw",)}
+    assert {cut(["saw"], Phrasing(), random.Random(seed)).words for seed in range(20)} == {("saw",)}
 
 
 @given(word=st.text(alphabet="abcdefgh", min_size=4, max_size=12), seed=st.integers(0, 10**6))
@@ -87,19 +95,21 @@ def test_short_words_and_numbers_are_never_misspelt(word):
 
 @pytest.mark.parametrize("split", ["train", "dev", "test"])
 def test_pseudo_queries_keep_to_their_split(split):
-    found = cut_for_split(TITLES, random.Random(2), count=60, split=split)
+    found = cut_for_split(TITLES, Phrasing(), random.Random(2), count=60, split=split)
     assert len(found) == 60
     assert {split_of(query.text) for _, query in found} == {split}
 
 
 def test_a_pseudo_query_is_answered_by_the_title_it_was_cut_from():
-    found = cut_for_split(TITLES, random.Random(3), count=200, split="train")
+    found = cut_for_split(TITLES, Phrasing(), random.Random(3), count=200, split="train")
     table = answers([query for _, query in found], TITLES)
     assert all(table[i, row] for i, (row, _) in enumerate(found))
 
 
 def test_the_same_seed_cuts_the_same_queries():
-    first, again, other = (cut_for_split(TITLES, random.Random(s), count=50, split="train") for s in (4, 4, 5))
+    first, again, other = (
+        cut_for_split(TITLES, Phrasing(), random.Random(s), count=50, split="train") for s in (4, 4, 5)
+    )
     assert first == again
     assert first != other
 
@@ -113,7 +123,7 @@ def test_titles_of_which_no_cut_falls_into_the_split_do_not_hang(patience):
     # "12" can be neither cut nor misspelt into anything but itself
     other = "dev" if split_of("12") != "dev" else "test"
     try:
-        found = cut_for_split([["12"]], random.Random(0), count=10, split=other)
+        found = cut_for_split([["12"]], Phrasing(), random.Random(0), count=10, split=other)
     except ValueError:
         return
     assert all(split_of(query.text) == other for _, query in found)
