@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.faithfulness import faithfulness
 from benchmarks.folder import JUDGMENTS, PRODUCTS, queries_of
@@ -23,15 +23,18 @@ from benchmarks.provenance import commit, record
 from benchmarks.regions import regions
 from benchmarks.robustness import robustness
 from index.root import current
-from index.search import Mode, Searcher
+from index.search import Searcher
 from model.catalog import Rejects, read_judgments, split_of
 from model.metrics import grade
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from index.search import Mode
+
 PACKAGES = ("torch", "numpy", "faiss-cpu", "bm25s", "onnxruntime", "ir-measures", "saddle")
-MODES = get_args(Mode)
+MODES: tuple[Mode, ...] = ("hybrid", "hyperboloid", "lexical")
+"""What titles and judgments can be searched by; the set has no clicks."""
 WARM_UP = 50
 
 
