@@ -21,7 +21,7 @@ from benchmarks.faithfulness import faithfulness
 from benchmarks.folder import JUDGMENTS, PRODUCTS, queries_of
 from benchmarks.provenance import commit, record
 from benchmarks.regions import regions
-from benchmarks.robustness import robustness
+from benchmarks.robustness import MODES, robustness
 from index.root import current
 from index.search import Searcher
 from model.catalog import Rejects, read_judgments, split_of
@@ -30,11 +30,7 @@ from model.metrics import grade
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from index.search import Mode
-
 PACKAGES = ("torch", "numpy", "faiss-cpu", "bm25s", "onnxruntime", "ir-measures", "saddle")
-MODES: tuple[Mode, ...] = ("hybrid", "hyperboloid", "lexical")
-"""What titles and judgments can be searched by; the set has no clicks."""
 WARM_UP = 50
 
 

@@ -27,11 +27,11 @@ from model.metrics import RETRIEVE_DEPTH, grade, measure
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from index.search import Mode
+    from index.search import TextMode
     from model.catalog import Judgment
 
 METRIC = "R(rel=4)@10"
-MODES: tuple[Mode, ...] = ("hyperboloid", "lexical", "hybrid")
+MODES: tuple[TextMode, ...] = ("hyperboloid", "lexical", "hybrid")
 _RUN = re.compile(r"[^\W_]+")
 _LETTERS = string.ascii_lowercase + string.digits
 _UNITS = {
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def robustness(
-    searcher: Searcher, judgments: Iterable[Judgment], *, modes: Sequence[Mode] = MODES, seed: int = 0
+    searcher: Searcher, judgments: Iterable[Judgment], *, modes: Sequence[TextMode] = MODES, seed: int = 0
 ) -> dict[str, Any]:
     """R@10 by mode: of all queries as they are, then by kind of perturbation on the queries it changes."""
     qrels: dict[str, dict[str, int]] = {}
@@ -228,7 +228,7 @@ def _longest(query: str) -> tuple[int, int]:
     return max((run.span() for run in _RUN.finditer(query)), key=lambda span: span[1] - span[0], default=(0, 0))
 
 
-def _found(searcher: Searcher, query: str, mode: Mode) -> dict[str, float]:
+def _found(searcher: Searcher, query: str, mode: TextMode) -> dict[str, float]:
     """Scores that fall with the rank; none for a text with nothing to search by."""
     try:
         hits = searcher.search(query, mode=mode, limit=RETRIEVE_DEPTH).hits

@@ -9,7 +9,7 @@ from index.refinement import NOTHING, Refinement
 
 if TYPE_CHECKING:
     from index.expression import Expression
-    from index.results import Mode
+    from index.results import TextMode
 
 MAX_DEPTH = 10_000
 """The deepest a page may reach: ``offset + limit``."""
@@ -28,7 +28,7 @@ class Search:
     """The ``limit`` products after the first ``offset`` that answer ``query``; a text is taken literally."""
 
     query: str | Expression
-    mode: Mode = "hybrid"
+    mode: TextMode = "hybrid"
     limit: int = 10
     offset: int = 0
     refinement: Refinement = NOTHING

@@ -12,7 +12,7 @@ from model.metrics import RETRIEVE_DEPTH, Protocol, grade, measure
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from index.search import Mode, Searcher
+    from index.search import Searcher, TextMode
     from model.catalog import Judgment
 
 PROTOCOLS: tuple[Protocol, ...] = ("retrieve", "rank")
@@ -24,7 +24,7 @@ class Evaluation:
 
     snapshot: str
     model: str
-    mode: Mode
+    mode: TextMode
     queries: int
     judgments: int
     absent: int
@@ -37,13 +37,14 @@ def evaluate(
     judgments: Iterable[Judgment],
     *,
     protocols: Sequence[Protocol] = PROTOCOLS,
-    mode: Mode = "hybrid",
+    mode: TextMode = "hybrid",
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Evaluation:
     """Measure ``searcher`` in ``mode`` under each of ``protocols``; ``on_progress`` hears of queries, done and all.
 
     Raises:
         ValueError: there is not one judgment.
+        ModeError: the mode is ``behaviour``, and the snapshot has no such channel.
         ModuleNotFoundError: ir-measures is not installed.
     """
     qrels: dict[str, dict[str, int]] = defaultdict(dict)
@@ -71,7 +72,7 @@ def evaluate(
     )
 
 
-def _retrieved(searcher: Searcher, query: str, mode: Mode) -> dict[str, float]:
+def _retrieved(searcher: Searcher, query: str, mode: TextMode) -> dict[str, float]:
     """Scores that fall with the rank: products of equal scores are measured in the order served."""
     try:
         result = searcher.search(query, mode=mode, limit=RETRIEVE_DEPTH)
@@ -80,7 +81,7 @@ def _retrieved(searcher: Searcher, query: str, mode: Mode) -> dict[str, float]:
     return {hit.product.product_id: -float(rank) for rank, hit in enumerate(result.hits)}
 
 
-def _scored(searcher: Searcher, query: str, product_ids: Iterable[str], mode: Mode) -> dict[str, float]:
+def _scored(searcher: Searcher, query: str, product_ids: Iterable[str], mode: TextMode) -> dict[str, float]:
     try:
         return searcher.scores(query, product_ids, mode=mode)
     except EmptyTextError:

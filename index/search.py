@@ -28,7 +28,7 @@ from index.live import LiveProducts, LiveView
 from index.live_rows import LiveRows
 from index.pictures import PictureChannel
 from index.refinement import NOTHING, Refinement, RefinementError
-from index.results import Hit, Mode, SearchResult, Timings, Total
+from index.results import Hit, Mode, SearchResult, TextMode, Timings, Total
 from index.selection import Selections
 from index.snapshot import BEHAVIOUR, CANDIDATES, ENCODER, PICTURES, Snapshot, SnapshotError
 from index.sought import NOWHERE, Sought
@@ -56,7 +56,6 @@ __all__ = [
     "ExpressionError",
     "FilterError",
     "Hit",
-    "Mode",
     "ModeError",
     "Refinement",
     "RefinementError",
@@ -64,6 +63,7 @@ __all__ = [
     "SearchResult",
     "Searcher",
     "Similar",
+    "TextMode",
     "Timings",
     "Total",
     "UnknownProductError",
@@ -228,7 +228,7 @@ class Searcher:
         self,
         query: str | Expression,
         *,
-        mode: Mode = "hybrid",
+        mode: TextMode = "hybrid",
         limit: int = 10,
         offset: int = 0,
         refinement: Refinement = NOTHING,
@@ -333,13 +333,17 @@ class Searcher:
         answers.update(zip(located, results, strict=True))
         return [answers[place] for place in range(len(asked))]
 
-    def scores(self, query: str | Expression, product_ids: Iterable[str], *, mode: Mode = "hybrid") -> dict[str, float]:
+    def scores(
+        self, query: str | Expression, product_ids: Iterable[str], *, mode: TextMode = "hybrid"
+    ) -> dict[str, float]:
         """Score of each of these products, higher is better; ids the snapshot does not have are left out.
 
         Raises:
             EmptyTextError: the query is a text without a letter or digit.
             ExpressionError: the query is an expression that no search can be made of.
+            ModeError: the mode is ``behaviour``, and the snapshot has no such channel.
         """
+        self._check(mode)
         conjunctions = _conjunctions(query)
         view = self._view(NOTHING, self._live.view)
         sought = Sought(self.channels.place(conjunctions), mode, view, slice(0), conjunctions=conjunctions)
@@ -371,8 +375,7 @@ class Searcher:
         """What is asked for, its texts not encoded yet."""
         page, view = page_of(asked), self._view(asked.refinement, live)
         if isinstance(asked, Search):
-            if asked.mode == "behaviour" and self.channels.behaviour is None:
-                raise ModeError("this snapshot has no behaviour channel: it was built without --behaviour", part="mode")
+            self._check(asked.mode)
             return Sought(NOWHERE, asked.mode, view, page, asked.refinement, _conjunctions(asked.query))
         pictures = self.channels.pictures
         if isinstance(asked, ByPicture):
@@ -387,6 +390,10 @@ class Searcher:
         picture = None if pictures is None else pictures.point(row, view)
         mode: Mode = "hyperboloid" if picture is None else "image"
         return Sought(Place(region), mode, view, page, asked.refinement, without=row, picture=picture)
+
+    def _check(self, mode: TextMode) -> None:
+        if mode == "behaviour" and self.channels.behaviour is None:
+            raise ModeError("this snapshot has no behaviour channel: it was built without --behaviour", part="mode")
 
     def _view(self, refinement: Refinement, live: LiveView) -> View:
         refinement.check(live.types)

@@ -167,6 +167,8 @@ def test_the_other_channels_alone_answer_as_if_there_were_no_clicks(searcher, wi
 def test_a_snapshot_without_the_channel_says_that_the_mode_has_none(without):
     with pytest.raises(ModeError, match="no behaviour channel: it was built without --behaviour"):
         without.search("oak", mode="behaviour")
+    with pytest.raises(ModeError, match="no behaviour channel: it was built without --behaviour"):
+        without.scores("oak", ["p1"], mode="behaviour")
     answers = without.search_many([Search("oak", "behaviour"), Search("oak")])
     assert isinstance(answers[0], ModeError)
     assert answers[1].hits

@@ -7,9 +7,10 @@ import typer
 from fakes import shop_titles, write_bundle, write_catalog
 from typer.testing import CliRunner
 
+from benchmarks.robustness import MODES
 from index.build import build
 from index.expression import ExpressionError
-from index.search import UnknownProductError
+from index.search import ModeError, UnknownProductError
 from service.commands.evaluate import evaluate
 from service.commands.search import search
 from service.commands.similar import similar
@@ -86,13 +87,23 @@ def test_similar_prints_the_nearest_products_but_not_the_one_asked_for(saddle):
         saddle("similar", "p999")
 
 
-def test_evaluate_measures_the_mode_asked_for(saddle, tmp_path):
-    judgments = tmp_path / "judgments.csv"
+@pytest.fixture(scope="module")
+def judgments(tmp_path_factory):
+    file = tmp_path_factory.mktemp("judged") / "judgments.csv"
     lines = [f"{title},p{i},3" for i, title in enumerate(TITLES[:40])]
-    judgments.write_text("\n".join(["query,product_id,relevance", *lines]))
+    file.write_text("\n".join(["query,product_id,relevance", *lines]))
+    return file
+
+
+def test_evaluate_measures_the_mode_asked_for_also_each_that_is_benchmarked(saddle, judgments):
     arguments = ("evaluate", "--judgments", judgments, "--split", "all")
-    for mode in ("hybrid", "hyperboloid", "lexical"):
+    for mode in MODES:
         measured = json.loads(saddle(*arguments, "--mode", mode, "--json"))
         assert measured["mode"] == mode
         assert measured["metrics"]["retrieve"]["R(rel=4)@10"] > 0.9
     assert "lexical · 40 queries" in saddle(*arguments, "--mode", "lexical")
+
+
+def test_evaluate_says_that_there_are_no_clicks_to_measure(saddle, judgments):
+    with pytest.raises(ModeError, match="no behaviour channel"):
+        saddle("evaluate", "--judgments", judgments, "--split", "all", "--mode", "behaviour")
