@@ -31,7 +31,8 @@ _TITLE_GAIN = 3.0
 _REACH = 1.5  # how far, as a logarithm, a text's terms may stretch its radius or its temperature
 _FIRST_MARK = 1.0  # standard deviation of the first marks; all but a few of a term's are then below a title's largest
 _SLACK = 0.3  # if it were learnt it would grow, as the cheapest way to take answers in, until boxes tell little
-_FIRST_LIMIT = 1.0  # logarithm of how far past the origin a limit reaches: few products lie beyond
+_FIRST_LIMIT = 2.0  # logarithm of how far past the origin a limit reaches, all words as common as can be
+_BREADTH_REACH = 3.0  # how far, as a logarithm, rare words may draw limits in: few products then lie beyond
 _MARK = 3.0  # soft bound of a mark, in units of the presence axes' scale
 _NO_LIMIT = 1e-6  # a region that is none: containment distance is then distance to the centre
 _CEILING = 1.01 * _MARK  # upper face of every box on a presence axis: just above what any mark can be
@@ -236,7 +237,7 @@ class QueryEncoder(nn.Module):
         if not self.config.presence:
             return torch.full((len(terms), place), _NO_LIMIT, dtype=known.vectors.dtype)
         breadth = look_up(terms, known.breadth).sum(dim=1)  # the padding term's is zero
-        past = (self.raw_limit + _REACH * torch.tanh(breadth / _REACH)).exp()
+        past = (self.raw_limit + _BREADTH_REACH * torch.tanh(breadth / _BREADTH_REACH)).exp()
         low, high = faces
         return torch.cat([centres[:, :place].detach().abs() + past, 0.5 * (high - low)], dim=1)
 

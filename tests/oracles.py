@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _DIGITS = 50
 _REACH = 1.5
+_BREADTH_REACH = 3.0
 _MARK = 3.0
 _MARK_LENGTH = 0.03
 _CEILING = 1.01
@@ -149,7 +150,7 @@ def query_region(weights: Weights, config: EncoderConfig, terms: Sequence[Sequen
     centre = _head(weights, config, "query.head", middle, stretch=math.sqrt(effective))
     if not config.presence:
         return centre, np.full(config.dim, _NO_LIMIT)
-    past = np.exp(weights["query.raw_limit"]) * _bounded_exp(math.fsum(breadths))
+    past = np.exp(weights["query.raw_limit"]) * _bounded_exp(math.fsum(breadths), _BREADTH_REACH)
     low, high = _presence_box(weights, marks)
     return (
         np.concatenate([centre, (high + low) / 2]),
@@ -275,8 +276,8 @@ def _head(weights: Weights, config: EncoderConfig, name: str, point: Vector, *, 
     return np.asarray(mapped / np.linalg.norm(mapped) * reach)
 
 
-def _bounded_exp(value: float) -> float:
-    return math.exp(_REACH * math.tanh(value / _REACH))
+def _bounded_exp(value: float, reach: float = _REACH) -> float:
+    return math.exp(reach * math.tanh(value / reach))
 
 
 def _linear(weights: Weights, name: str, vector: Vector) -> Vector:

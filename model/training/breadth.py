@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from model.encoders import Anthem
     from model.text import Tokenizer
 
-_PER_NAT = 0.03
+_PER_NAT = 0.09
 """What a nat of frequency adds to the logarithm of a limit: a few words of any query stay within a breadth's reach."""
 _UNSEEN = 0.1
 """In how many titles a word that no title has is taken to be."""

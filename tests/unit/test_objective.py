@@ -41,6 +41,8 @@ def objective_of(tokenizer, *, presence=4, judged=True, seed=0, **changes) -> tu
     """A new model of twelve axes and its objective on the shop's batches."""
     torch.manual_seed(seed)
     model = Anthem(EncoderConfig(features=tokenizer.vocabulary.size, dim=12, presence=presence, **changes))
+    with torch.no_grad():
+        model.query.raw_limit.sub_(1.0)  # what rare words do: some products lie beyond the limits
     examples = Examples([f"p{i}" for i in range(len(TITLES))], TITLES, train=judged_queries() if judged else {})
     return model, Objective(model, BatchSource(examples, tokenizer, SHAPE, seed=seed), rate=0.01, seed=seed)
 
