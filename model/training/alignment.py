@@ -7,6 +7,8 @@ and Lafferty (1999) for queries and documents; all pairs at once, in arrays.
 
 from __future__ import annotations
 
+from collections import defaultdict
+from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -36,7 +38,8 @@ def align(pairs: Sequence[tuple[Sequence[str], Sequence[str]]]) -> Aligned:
 
     Memory is linear in the sum over pairs of typed times shown words, some 50 bytes each.
     """
-    typed, shown = _Numbering(), _Numbering()
+    # words are numbered as they come
+    typed, shown = defaultdict[str, int](count().__next__), defaultdict[str, int](count().__next__)
     nothing = shown[NOTHING]
     sources = [[nothing, *(shown[word] for word in dict.fromkeys(words))] for _, words in pairs]
     targets = [[typed[word] for word in words] for words, _ in pairs]
@@ -50,21 +53,12 @@ def align(pairs: Sequence[tuple[Sequence[str], Sequence[str]]]) -> Aligned:
     names = list(typed), list(shown)
     typed_of, shown_of = [names[0][i] for i in kind_typed], [names[1][i] for i in kind_shown]
     likelihood = np.array([_SAME if a == b else 1.0 for a, b in zip(typed_of, shown_of, strict=True)])
-    times = likelihood
     for _ in range(_ROUNDS):
         share = likelihood[link]
         share /= np.bincount(place, share)[place]
-        times = np.bincount(link, share)
+        times: NDArray[np.float64] = np.asarray(np.bincount(link, share), dtype=np.float64)
         likelihood = times / np.bincount(kind_shown, times)[kind_shown]
     return Aligned(typed_of, shown_of, times)
-
-
-class _Numbering(dict[str, int]):
-    """Numbers words as they come."""
-
-    def __missing__(self, word: str) -> int:
-        self[word] = number = len(self)
-        return number
 
 
 def _numbers(values: Iterable[int]) -> NDArray[np.int64]:

@@ -60,7 +60,11 @@ def test_a_rate_is_how_often_the_word_was_typed_in_some_way_with_five_sightings_
 
 def test_what_people_type_for_another_word_is_learnt_where_it_is_seen_often_enough():
     learnt = Phrasing.learn(*fridges(20))
+    titles, graded = fridges(20)
+    aligned = align([(words(query), titles[row]) for query, grades in graded.items() for row in grades])
+    (fridge,) = (n for typed, shown, n in zip(*aligned, strict=True) if (typed, shown) == ("fridge", "refrigerator"))
     assert learnt.ways["refrigerator"].words == ["refrigerator", "fridge"]
+    assert learnt.ways["refrigerator"].weights == pytest.approx([3.0, 3.0 + fridge])
     assert not learnt.ways.keys() & set(COLOURS)
     assert Phrasing.learn(*fridges(4)).ways == {}
 
