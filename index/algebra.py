@@ -18,14 +18,13 @@ last bit: the order, the brackets and the repetition of operands change nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from index.kernels import containment, within
 from model import hyperboloid, lorentz
-from model.text import words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -181,15 +180,19 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class LexicalScores:
-    """BM25 of an expression over all rows: ``scores`` (N) float32, and whether each shares a positive word (N)."""
+    """BM25 of an expression over all rows: ``scores`` (N) float32, and which of them it finds (N).
+
+    Found, or ``matched``, is what shares a word with every text that one of its conjunctions asks for.
+    """
 
     scores: NDArray[np.float32]
     matched: NDArray[np.bool_]
 
     def order(self) -> NDArray[np.float32]:
-        """Numbers (N) in the order of the scores, above 0 where a positive word is shared and 0 elsewhere."""
+        """Numbers (N) in the order of the scores, above 0 for what is matched and 0 elsewhere."""
         least = self.scores.min(initial=0.0)
-        return self.scores if least == 0 else np.where(self.matched, self.scores - least + np.float32(1.0), 0.0)
+        above = self.scores if least == 0 else self.scores - least + np.float32(1.0)
+        return np.where(self.matched, above, np.float32(0.0))
 
     def without(self, rows: NDArray[np.int64]) -> LexicalScores:
         """The same as if ``rows`` (K) shared no word."""
@@ -198,13 +201,23 @@ class LexicalScores:
         return LexicalScores(scores, matched)
 
 
-def lexical_scores(conjunctions: Sequence[Conjunction], scores: Callable[[str], NDArray[np.float32]]) -> LexicalScores:
-    """The lexical channel's reading of a normal form, ``scores`` being BM25 (N) of one text.
+def lexical_scores(
+    conjunctions: Sequence[Conjunction],
+    scores: Callable[[str], NDArray[np.float32]],
+    holding: Callable[[str], NDArray[np.int64]],
+) -> LexicalScores:
+    """The lexical channel's reading of a normal form.
 
-    AND is the sum and OR the greatest. NOT excludes what holds every word of its text: it loses all it scored and
-    owes what the excluded text scores, so that it comes after all that is not excluded.
+    AND is the sum and OR the greatest; what shares words with only some of an AND's texts is scored, but not matched.
+    NOT excludes what holds every word of its text: it loses all it scored and owes what the excluded text scores, so
+    that it comes after all that is not excluded.
+
+    Args:
+        conjunctions: the normal form.
+        scores: BM25 (N) of one text, an array of its own.
+        holding: the rows (K) that hold every word of one text.
     """
-    found = [_conjunction_scores(part, scores) for part in conjunctions]
+    found = [_conjunction_scores(part, scores, holding) for part in conjunctions]
     return LexicalScores(
         scores=np.max([part.scores for part in found], axis=0) if len(found) > 1 else found[0].scores,
         matched=np.any([part.matched for part in found], axis=0) if len(found) > 1 else found[0].matched,
@@ -212,28 +225,30 @@ def lexical_scores(conjunctions: Sequence[Conjunction], scores: Callable[[str], 
 
 
 def lexical_matches(
-    conjunctions: Sequence[Conjunction],
+    conjunctions: Sequence[Conjunction], holding: Callable[[str], NDArray[np.int64]]
+) -> NDArray[np.int64]:
+    """The rows (K), rising, that hold every word of what a normal form asks for, and not all of what it excludes.
+
+    ``holding`` gives the rows that hold every word of one text.
+    """
+
+    def matched(part: Conjunction) -> NDArray[np.int64]:
+        return reduce(np.setdiff1d, map(holding, part.negative), reduce(np.intersect1d, map(holding, part.positive)))
+
+    return reduce(np.union1d, map(matched, conjunctions))
+
+
+def _conjunction_scores(
+    part: Conjunction,
     scores: Callable[[str], NDArray[np.float32]],
-    corrected: Callable[[str], str],
-) -> NDArray[np.bool_]:
-    """Which rows (N) hold every word of what a normal form asks for, and not every word of what it excludes."""
-
-    def held(text: str) -> NDArray[np.bool_]:
-        return np.asarray(np.all([scores(word) > 0 for word in words(corrected(text))], axis=0))
-
-    def matched(part: Conjunction) -> NDArray[np.bool_]:
-        rows = np.all([held(text) for text in part.positive], axis=0)
-        return np.asarray(np.all([rows, *(~held(text) for text in part.negative)], axis=0))
-
-    return np.asarray(np.any([matched(part) for part in conjunctions], axis=0))
-
-
-def _conjunction_scores(part: Conjunction, scores: Callable[[str], NDArray[np.float32]]) -> LexicalScores:
+    holding: Callable[[str], NDArray[np.int64]],
+) -> LexicalScores:
     total = scores(part.positive[0])
-    for text in part.positive[1:]:
-        total = total + scores(text)
     matched = total > 0
+    for text in part.positive[1:]:
+        found = scores(text)
+        total, matched = total + found, matched & (found > 0)
     for text in part.negative:
-        held = np.all([scores(word) > 0 for word in words(text)], axis=0)
-        total = np.where(held, np.minimum(total, -scores(text)), total)
+        if len(excluded := holding(text)):
+            total[excluded] = np.minimum(total[excluded], -scores(text)[excluded])
     return LexicalScores(total, matched)

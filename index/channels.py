@@ -102,16 +102,16 @@ class Channels:
 
     def words(self, conjunctions: Sequence[Conjunction], view: View) -> LexicalScores:
         """BM25 of a normal form over all rows; what may not be a hit shares no word."""
-        scores = lexical_scores(conjunctions, partial(self.lexical.scores, live=view.live.count))
+        lexical, live = self.lexical, view.live.count
+        found = lexical_scores(conjunctions, partial(lexical.scores, live=live), partial(lexical.holding, live=live))
         if view.whole:
-            return scores
-        sharing = np.flatnonzero(scores.matched | (scores.scores < 0))
-        return scores.without(sharing[~view.may_be_hits(sharing)])
+            return found
+        sharing = np.flatnonzero(found.matched | (found.scores != 0))
+        return found.without(sharing[~view.may_be_hits(sharing)])
 
     def holding(self, conjunctions: Sequence[Conjunction], view: View) -> NDArray[np.int64]:
         """The rows that may be hits and hold every word of a normal form."""
-        scores = partial(self.lexical.scores, live=view.live.count)
-        return view.among(np.flatnonzero(lexical_matches(conjunctions, scores, self.lexical.corrected)))
+        return view.among(lexical_matches(conjunctions, partial(self.lexical.holding, live=view.live.count)))
 
     def near(self, wanted: Sequence[Wanted]) -> list[NDArray[np.int64]]:
         """For each of ``wanted``, at least ``depth`` rows that may be hits, if there are as many, near its region.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Self
 
@@ -90,7 +90,7 @@ class LexicalIndex:
     def __init__(self, index: bm25s.BM25, spelling: Spelling, *, average_length: float) -> None:
         self._index = index
         self._spelling = spelling
-        self._corpus = Corpus(len(self), average_length, partial(_frequency, index), k1=_K1, b=_B)
+        self._corpus = Corpus(len(self), average_length, lambda term: len(_rows(index, term)), k1=_K1, b=_B)
         self.live = LiveWords()
         """The words of the live rows."""
 
@@ -131,9 +131,33 @@ class LexicalIndex:
         scores: NDArray[np.float32] = self._index.get_scores_from_ids(self._index.get_tokens_ids(terms))
         return np.concatenate((scores, self.live.scores(terms, live, self._corpus))) if live else scores
 
+    def holding(self, text: str, *, live: int = 0) -> NDArray[np.int64]:
+        """The rows (K), rising, that hold every word of the corrected ``text``, of as many as :meth:`scores` scores.
+
+        Two neighbouring words are held by the one that they make, too.
+        """
+        found = self._correct(words(text))
+        joins = [_join(*pair) for pair in pairwise(found)]
+        # each word as itself, and as one with the word before it and the word after it
+        ways = zip(found, [None, *joins], [*joins, None], strict=False)
+        terms = {frozenset(_stems([way for way in each if way is not None])) for each in ways}
+        if not terms:
+            return np.empty(0, dtype=np.int64)
+        fewest, *others = sorted((self._having(either, live) for either in terms), key=len)
+        for rows in others:
+            fewest = fewest[np.isin(fewest, rows, assume_unique=True)]
+        return fewest
+
     def search(self, text: str, count: int) -> NDArray[np.int64]:
         """Up to ``count`` rows (K) that share a word with the corrected ``text``, the highest BM25 first."""
         return best(self.scores(text), count)
+
+    def _having(self, terms: Iterable[str], live: int) -> NDArray[np.int64]:
+        """The rows, rising, that have any of ``terms``, of the snapshot and of the first ``live`` after it."""
+        rows: list[NDArray[np.int64]] = []
+        for term in terms:
+            rows += [_rows(self._index, term), self.live.having(term, live) + len(self)]
+        return np.unique(np.concatenate(rows))
 
     def _correct(self, found: Sequence[str], knows: Callable[[str], bool] = lambda _: False) -> list[str]:
         corrected: list[str] = []
@@ -149,10 +173,10 @@ class LexicalIndex:
 
     def _joined(self, first: str, second: str) -> str | None:
         """Two words as one, if the catalogue has that one and lacks one of the two."""
-        for joined in _joins((first, second)):
-            if self._knows(joined) and not (self._knows(first) and self._knows(second)):
-                return joined
-        return None
+        joined = _join(first, second)
+        if joined is None or not self._knows(joined) or (self._knows(first) and self._knows(second)):
+            return None
+        return joined
 
     def _knows(self, word: str) -> bool:
         stem = _stem(word)
@@ -173,19 +197,24 @@ def terms_of(text: str) -> list[str]:
     return _stems(words(text))
 
 
-def _frequency(index: bm25s.BM25, term: str) -> int:
-    """How many rows of ``index`` have ``term``."""
+def _rows(index: bm25s.BM25, term: str) -> NDArray[np.int64]:
+    """The rows of ``index`` that have ``term``."""
     number = index.vocab_dict.get(term)
     if number is None:
-        return 0
-    starts = index.scores["indptr"]
-    return int(starts[number + 1] - starts[number])
+        return np.empty(0, dtype=np.int64)
+    starts, rows = index.scores["indptr"], index.scores["indices"]
+    return np.asarray(rows[starts[number] : starts[number + 1]], dtype=np.int64)
 
 
 def _joins(found: Sequence[str]) -> list[str]:
-    """Neighbouring words written as one, but not numbers and nothing short."""
-    pairs = [first + second for first, second in pairwise(found)]
-    return [joined for joined in pairs if len(joined) >= _SHORTEST_JOIN and joined.isalpha()]
+    """Neighbouring words written as one."""
+    return [joined for pair in pairwise(found) if (joined := _join(*pair))]
+
+
+def _join(first: str, second: str) -> str | None:
+    """Two words written as one, but not numbers and nothing short."""
+    joined = first + second
+    return joined if len(joined) >= _SHORTEST_JOIN and joined.isalpha() else None
 
 
 def _stems(found: Sequence[str]) -> list[str]:

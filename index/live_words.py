@@ -58,6 +58,11 @@ class LiveWords:
         """Whether any of the texts has ``term``."""
         return term in self._postings
 
+    def having(self, term: str, rows: int) -> NDArray[np.int64]:
+        """Which of the first ``rows`` texts have ``term`` (K), rising."""
+        postings = self._postings.get(term)
+        return np.empty(0, dtype=np.int64) if postings is None else postings.first(rows)[0]
+
     def scores(self, terms: Sequence[str], rows: int, corpus: Corpus) -> NDArray[np.float32]:
         """BM25 of the first ``rows`` texts for a query of ``terms``, repeated ones repeated, as ``corpus`` has it."""
         scores = np.zeros(rows, dtype=np.float32)

@@ -185,6 +185,23 @@ def test_what_not_excludes_comes_after_what_it_leaves(searcher):
     assert set(ids(searcher.search("drill", mode="hybrid", limit=20))) & cordless
 
 
+@pytest.mark.parametrize("mode", ["lexical", "hybrid"])
+def test_an_excluded_word_that_is_read_as_two_excludes_what_holds_both(searcher, mode):
+    assert searcher.channels.lexical.corrected("cordlessdrill") == "cordless drill"
+    joined = searcher.search(parse("drill NOT cordlessdrill"), mode=mode, limit=20)
+    apart = searcher.search(parse('drill NOT "cordless drill"'), mode=mode, limit=20)
+    assert [(hit.product.product_id, hit.score) for hit in joined.hits] == [
+        (hit.product.product_id, hit.score) for hit in apart.hits
+    ]
+    assert not set(ids(joined)) & hold("cordless", "drill")
+
+
+def test_an_and_finds_in_words_only_what_shares_some_with_each_text(searcher):
+    found = ids(searcher.search(parse("oak AND drill"), mode="lexical", limit=EVERYTHING))
+    assert set(found) == hold("oak", "drill")
+    assert found
+
+
 def test_in_hybrid_a_product_with_the_excluded_words_is_moved_away_by_the_reach_of_their_box(searcher):
     everything = searcher.search(parse("drill NOT cordless"), limit=EVERYTHING).hits
     regions = searcher.channels.encoder.encode_queries(["cordless"])

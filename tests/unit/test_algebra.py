@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from index.algebra import COLLAPSED, Box, Region, lexical_scores
+from index.algebra import COLLAPSED, Box, Region, lexical_matches, lexical_scores
 from index.expression import And, Conjunction, Not, Or, Text, normal_form
 from model import hyperboloid
 
@@ -236,8 +236,13 @@ def counted(text):
     return np.array([sum(row.split().count(word) for word in words) for row in ROWS], dtype=np.float32)
 
 
+def held(text):
+    """The rows that hold every word of ``text``."""
+    return np.flatnonzero([set(text.lower().split()) <= set(row.split()) for row in ROWS])
+
+
 def lexical(expression):
-    return lexical_scores(normal_form(expression), counted)
+    return lexical_scores(normal_form(expression), counted, held)
 
 
 DRILL, KIT, CORDLESS = Text("drill"), Text("kit"), Text("cordless")
@@ -275,4 +280,27 @@ def test_what_one_alternative_excludes_another_may_still_find():
 
 
 def test_a_conjunction_of_the_normal_form_is_what_is_scored():
-    assert lexical_scores((Conjunction(("drill",)),), counted).scores.tolist() == counted("drill").tolist()
+    assert lexical_scores((Conjunction(("drill",)),), counted, held).scores.tolist() == counted("drill").tolist()
+
+
+def test_what_shares_words_with_only_some_texts_of_an_and_is_not_found():
+    found = lexical(And((DRILL, KIT)))
+    assert found.matched.tolist() == (found.order() > 0).tolist() == [True, False, False, False, False, False]
+    either = lexical(Or((And((DRILL, KIT)), Text("saw"))))
+    assert either.matched.tolist() == (either.order() > 0).tolist() == [True, False, True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("expression", "rows"),
+    [
+        (Text("drill cordless"), [0, 3]),
+        (And((DRILL, CORDLESS)), [0, 3]),
+        (Or((KIT, Text("saw"))), [0, 2, 5]),
+        (And((DRILL, Not(CORDLESS))), [1]),
+        (And((DRILL, Not(Text("cordless kit")))), [1, 3]),
+        (And((DRILL, Not(DRILL))), []),
+        (Or((And((DRILL, Not(CORDLESS))), KIT)), [0, 1, 5]),
+    ],
+)
+def test_what_matches_holds_every_word_asked_for_and_not_all_of_what_is_excluded(expression, rows):
+    assert lexical_matches(normal_form(expression), held).tolist() == rows

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import bm25
 
-from index.lexical import FILES, LexicalIndex, LexicalWriter, best
+from index.lexical import FILES, LexicalIndex, LexicalWriter, best, terms_of
 
 TEXTS = [
     "Acme 3/4 in. PVC Pipe",
@@ -112,6 +112,45 @@ def test_known_words_that_the_catalogue_also_joins_count_both_ways(tmp_path):
     index = index_of(tmp_path, ["dish rack", "washer", "dishwasher", "lamp"])
     assert index.corrected("dish washer") == "dish washer"
     assert set(index.search("dish washer", 4)) == {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("cordless drill", [1, 3]),
+        ("hammer drill", [3]),
+        ("hammerdrill", [3]),
+        ("cordles dril", [1, 3]),
+        ("drill drill", [1, 3]),
+        ("white dish washer", [2]),
+        ("in white", [2, 8]),
+        ("pipes 3/4", [0, 5]),
+        ("white zzz", []),
+        ("…", []),
+    ],
+)
+def test_a_row_holds_a_text_that_has_all_its_words_as_they_are_meant(lexical, text, rows):
+    assert lexical.holding(text).tolist() == rows
+
+
+def test_two_words_are_held_by_the_one_that_they_make(tmp_path):
+    index = index_of(tmp_path, ["white dish rack", "white washer", "white dishwasher", "dish washer, white"])
+    assert index.holding("white dish washer").tolist() == [2, 3]
+    assert index.holding("dish washer white").tolist() == [2, 3]
+
+
+def test_live_rows_hold_texts_too(tmp_path):
+    index = index_of(tmp_path, ["dish rack", "washer"])
+    index.live.extend([terms_of("white dishwasher"), terms_of("dish washer"), terms_of("washer")])
+    assert index.holding("dish washer", live=3).tolist() == [2, 3]
+    assert index.holding("dish washer", live=1).tolist() == [2]
+    assert index.holding("dish washer").tolist() == []
+
+
+@given(st.lists(st.sampled_from(["cordless", "drill", "drills", "hammer", "in", "pipe", "white", "acme"]), min_size=1))
+def test_what_a_row_holds_is_what_each_word_of_its_own_finds(lexical, found):
+    expected = np.flatnonzero(np.all([lexical.scores(word) > 0 for word in found], axis=0))
+    assert lexical.holding(" ".join(found)).tolist() == expected.tolist()
 
 
 @settings(max_examples=10, deadline=None)  # each builds an index
