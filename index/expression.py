@@ -24,6 +24,8 @@ MAX_DEPTH = 32
 """How deep operators may be nested."""
 MAX_TEXTS = 64
 """How many texts an expression may name, repetitions counted."""
+MAX_WORDS = 512
+"""How many words these may have together, repetitions counted: every one is looked up in the whole catalogue."""
 
 
 class ExpressionError(MisplacedError):
@@ -69,7 +71,10 @@ Expression = Text | And | Or | Not
 
 @dataclass(frozen=True, slots=True)
 class Conjunction:
-    """Texts to hold, of which there is at least one, and texts to exclude; each once, in the order of the alphabet."""
+    """Texts to hold, of which there is at least one, and texts to exclude; each once, in the order of the alphabet.
+
+    In a normal form a text is its words with a space between each two, so that what reads alike is one text.
+    """
 
     positive: tuple[str, ...]
     negative: tuple[str, ...] = ()
@@ -85,6 +90,11 @@ class _Clause:
     @property
     def key(self) -> tuple[frozenset[str], frozenset[str]]:
         return frozenset(self.positive), frozenset(self.negative)
+
+    def narrower(self, other: _Clause) -> bool:
+        """Whether it asks for all that ``other`` asks for, and for something else too."""
+        held, excluded = self.positive.keys() >= other.positive.keys(), self.negative.keys() >= other.negative.keys()
+        return held and excluded and self.key != other.key
 
     def joined(self, other: _Clause) -> _Clause:
         return _Clause({**other.positive, **self.positive}, {**other.negative, **self.negative})
@@ -105,15 +115,20 @@ def texts(expression: Expression) -> list[Text]:
 
 
 def normal_form(expression: Expression) -> tuple[Conjunction, ...]:
-    """The conjunctions whose union an expression is, each once.
+    """The conjunctions whose union an expression is, each once, and none that only narrows another.
 
     Raises:
         ExpressionError: an operand is empty, a conjunction only excludes, or there is too much of something:
-            ``MAX_DEPTH``, ``MAX_TEXTS``, ``MAX_BOXES``.
+            ``MAX_DEPTH``, ``MAX_TEXTS``, ``MAX_WORDS``, ``MAX_BOXES``.
     """
+    count = 0
     for text in texts(expression):
-        if not words(text.text):
+        found = words(text.text)
+        if not found:
             raise ExpressionError(f"{text.text!r} has no letter or digit to search by", text.place)
+        count += len(found)
+        if count > MAX_WORDS:
+            raise ExpressionError(f"comes to {count} words here; its texts may have {MAX_WORDS} together", text.place)
     clauses = _clauses(expression, negated=False, place=None)
     for clause in clauses:
         if not clause.positive:
@@ -145,7 +160,7 @@ def too_deep(place: Place) -> ExpressionError:
 def _clauses(expression: Expression, *, negated: bool, place: Place) -> list[_Clause]:
     """Clauses of the expression, or of its negation; ``place`` is that of the NOT around it."""
     if isinstance(expression, Text):
-        here = {expression.text: place if negated else expression.place}
+        here = {" ".join(words(expression.text)): place if negated else expression.place}
         return [_Clause({}, here) if negated else _Clause(here, {})]
     if isinstance(expression, Not):
         return _clauses(expression.operand, negated=not negated, place=expression.place)
@@ -160,13 +175,14 @@ def _clauses(expression: Expression, *, negated: bool, place: Place) -> list[_Cl
 
 
 def _distinct(clauses: Iterator[_Clause], place: Place) -> list[_Clause]:
-    found: dict[tuple[frozenset[str], frozenset[str]], _Clause] = {}
+    once: dict[tuple[frozenset[str], frozenset[str]], _Clause] = {}
     for clause in clauses:
-        found.setdefault(clause.key, clause)
+        once.setdefault(clause.key, clause)
+    found = [clause for clause in once.values() if not any(clause.narrower(other) for other in once.values())]
     if len(found) > MAX_BOXES:
         raise ExpressionError(
             f"comes to {len(found)} alternatives once its brackets are multiplied out; at most {MAX_BOXES} can be "
             "searched",
             place,
         )
-    return list(found.values())
+    return found

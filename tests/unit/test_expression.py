@@ -10,6 +10,7 @@ from index.expression import (
     MAX_BOXES,
     MAX_DEPTH,
     MAX_TEXTS,
+    MAX_WORDS,
     And,
     Conjunction,
     ExpressionError,
@@ -85,6 +86,10 @@ def test_order_and_brackets_of_one_operator_do_not_matter(operands, to_the_left)
         (And((A, A)), A),
         (Or((A, A)), A),
         (And((A, Or((B, C)))), Or((And((A, B)), And((A, C))))),
+        (Or((A, And((A, B)))), A),
+        (Or((A, And((A, Not(B))))), A),
+        (And((A, Or((A, B)))), A),
+        (Or((Text("A!"), Text(" a "))), A),
     ],
 )
 def test_laws_of_sets_hold_in_the_normal_form(left, right):
@@ -118,8 +123,17 @@ def test_sixteen_boxes_are_allowed_and_seventeen_are_refused_with_their_number()
         normal_form(And((A, Not(Or(tuple(And((Text(f"a{i}"), Text(f"b{i}"))) for i in range(5)))))))
 
 
-def test_alternatives_that_are_the_same_count_once():
-    assert len(normal_form(And(tuple(Or((A, B)) for _ in range(20))))) <= 3
+def test_alternatives_that_are_the_same_or_only_narrow_another_do_not_count():
+    six = Or(tuple(Text(f"a{i}") for i in range(6)))
+    assert len(normal_form(And((six,) * 10))) == 6
+
+
+def test_texts_may_have_only_so_many_words_together():
+    long = Text(" ".join("a" for _ in range(MAX_WORDS)), "/or/0")
+    assert normal_form(long) == (Conjunction((long.text,)),)
+    with pytest.raises(ExpressionError, match=f"comes to {MAX_WORDS + 1} words .* {MAX_WORDS} together") as caught:
+        normal_form(Or((long, Text("b", "/or/1"))))
+    assert caught.value.pointer == "/or/1"
 
 
 @pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 200, 100_000])
