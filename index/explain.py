@@ -88,8 +88,9 @@ class Clicks:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """One product under one query; ``read`` is the query as it was encoded, with unknown words corrected.
+    """One product under one query.
 
+    ``read`` is the query with unknown words corrected, of which the ``query_terms`` were encoded.
     The weights of ``query_terms`` sum to 1, and so do their ``alone`` with the weights of all ``intersections``, the
     weights of ``title_terms``, what those answer, and the whole ``grid``, which has a row for every query term and a
     column for every title term. ``intersections`` come heaviest first, ``axes`` worst first and only those outside.

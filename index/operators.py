@@ -6,9 +6,9 @@ In a text::
     both     = operand { [ "AND" ] operand }
     operand  = "NOT" operand | "(" either ")" | '"' phrase '"' | word { word }
 
-Operators are written in capitals. AND binds tighter than OR, and NOT tighter than both; operands side by side are
-joined by AND, so that ``drill NOT cordless`` is ``drill AND NOT cordless``. Words side by side are one text, and so
-is a quoted phrase, in which operators and brackets are words like any other.
+Operators are written in capitals; in small letters they are words. AND binds tighter than OR, and NOT tighter than
+both; operands side by side are joined by AND, so that ``drill NOT cordless`` is ``drill AND NOT cordless``. Words side
+by side are one text, and so is a quoted phrase, in which operators and brackets are words like any other.
 
 In JSON a string is a text, and ``{"and": [...]}``, ``{"or": [...]}`` and ``{"not": ...}`` nest.
 """
@@ -123,7 +123,7 @@ def _tokens(text: str) -> list[_Token]:
         found = match[0]
         place = match.start()
         if match.lastgroup == "quote":
-            raise ExpressionError("opens a quote that is never closed", place)
+            raise ExpressionError('opens a quote that is never closed; for inches write in, as in "1/2 in pipe"', place)
         if match.lastgroup == "phrase":
             tokens.append(_Token("phrase", match["phrase"], place))
         elif match.lastgroup == "bracket" or found in _OPERATORS:

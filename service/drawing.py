@@ -18,6 +18,8 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from service.printable import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -29,6 +31,8 @@ _NAMED = 3
 """How many intersections and axes the lines below a grid name."""
 _VISIBLE = 0.005
 """A share that rounds to less than one per cent is drawn as a dot."""
+_NAME = 24
+"""Characters of a title term that a table in the terminal shows."""
 _ABREAST = 8
 """How many query terms a table in the terminal has side by side: 80 columns hold them."""
 _COLD, _HOT = (222, 235, 247), (8, 69, 148)
@@ -55,15 +59,15 @@ text { pointer-events: none; } .middle { text-anchor: middle; } .end { text-anch
 def terminal(explanation: Explanation) -> RenderableType:
     """The grid and what else an explanation says, to print with rich; a long query takes several tables."""
     product = explanation.product
-    named = Text.assemble((product.title, "bold"), f"  {product.product_id}")
+    named = Text.assemble(printable(product.title, "bold"), "  ", printable(product.product_id))
     count = len(explanation.query_terms)
     tables = [_table(explanation, range(start, min(start + _ABREAST, count))) for start in range(0, count, _ABREAST)]
-    return Group(named, *tables, *map(Text, _notes(explanation)))
+    return Group(named, *tables, *map(printable, _notes(explanation)))
 
 
 def _table(explanation: Explanation, columns: range) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column(Text("title \\ query"), justify="right", no_wrap=True)
+    table.add_column(Text("title \\ query"), justify="right", no_wrap=True, overflow="ellipsis", max_width=_NAME)
     for column in columns:
         query_term = explanation.query_terms[column]
         heading = Text(f"{query_term.term}\n{_percent(query_term.weight)}")

@@ -10,9 +10,9 @@ import orjson
 import typer
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from index.column_files import as_text
+from service.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -45,11 +45,10 @@ def print_table(result: SearchResult, took_ms: float) -> None:
     table.add_column("distance", justify="right")
     table.add_column("contained", justify="center")
     for rank, hit in enumerate(result.hits, start=1):
-        # Text, not str: a title's square brackets are no markup
         table.add_row(
             str(rank),
-            Text(hit.product.product_id),
-            Text(hit.product.title),
+            printable(hit.product.product_id),
+            printable(hit.product.title),
             f"{hit.score:.4f}",
             f"{hit.distance:.4f}",
             "yes" if hit.contained else "",
@@ -68,11 +67,11 @@ def _facet_table(facets: Sequence[Facet]) -> Table:
     table.add_column("products", justify="right")
     for facet in facets:
         for value, count in facet.counts:
-            table.add_row(Text(facet.column), Text(as_text(value)), f"{count:,}")
+            table.add_row(printable(facet.column), printable(as_text(value)), f"{count:,}")
         if facet.values > len(facet.counts):
-            table.add_row(Text(facet.column), f"{facet.values - len(facet.counts):,} more", "")
+            table.add_row(printable(facet.column), f"{facet.values - len(facet.counts):,} more", "")
         if facet.missing:
-            table.add_row(Text(facet.column), "none", f"{facet.missing:,}")
+            table.add_row(printable(facet.column), "none", f"{facet.missing:,}")
     return table
 
 

@@ -120,7 +120,8 @@ _EXPRESSION_SCHEMA = {
 }
 _QUERY_ABOUT = (
     "What the shopper typed, with at least one letter or digit. With `syntax` `operators` it is read as an "
-    'expression: `fire tv stick AND alexa`, `fire OR kindle`, `drill NOT cordless`, with brackets and "quoted phrases".'
+    "expression: `fire tv stick AND alexa`, `fire OR kindle`, `drill NOT cordless`, operators in capitals, with "
+    'brackets and "quoted phrases".'
 )
 Query = Annotated[
     str | Expression,

@@ -96,14 +96,14 @@ class ClicksBody(BaseModel):
 class ExplainResponse(BaseModel):
     """Why a product lies where it does to a query."""
 
-    read: Annotated[str, Field(description="The query as it was encoded, with unknown words corrected.")]
+    read: Annotated[str, Field(description="The query with unknown words corrected.")]
     product_id: str
     product: ProductBody
     distance: Annotated[float, Field(description="Containment distance from the query's hyperboloid.", ge=0)]
     d_out: Annotated[float, Field(description="From the product to the nearest point of the hyperboloid.", ge=0)]
     d_in: Annotated[float, Field(description="From that point to the hyperboloid's centre.", ge=0)]
     contained: Annotated[bool, Field(description="Whether the product lies inside the query's hyperboloid.")]
-    query_terms: list[QueryTermBody]
+    query_terms: Annotated[list[QueryTermBody], Field(description="What of that was encoded: its first terms.")]
     intersections: Annotated[list[IntersectionBody], Field(description="Of every two query terms, heaviest first.")]
     title_terms: list[TitleTermBody]
     grid: Annotated[

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -101,7 +102,7 @@ class FakeSearcher:
         self.refinements.append(refinement)
         if query == "explode":
             raise RuntimeError("secret details")
-        return self._page(mode, limit, offset, refinement)
+        return replace(self._page(mode, limit, offset, refinement), generality=-12.5)
 
     def answer(self, asked: Asked) -> SearchResult:
         """What was asked."""
@@ -142,7 +143,7 @@ class FakeSearcher:
             total=Total(value=3, relation="gte"),
             facets=tuple(Facet(name, (("Acme", 3),), values=5, missing=1) for name in refinement.facets),
             mode=mode,
-            generality=None if mode == "lexical" else -12.5,
+            generality=None,
             snapshot=self.snapshot_id,
             model=self.model_version,
             timings=FAKE_TIMINGS,

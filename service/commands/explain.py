@@ -8,9 +8,11 @@ from typing import Annotated
 
 import typer
 
+from service.commands.query import legible
+
 
 def explain(
-    query: Annotated[str, typer.Argument(help="What a shopper would type.")],
+    query: Annotated[str, typer.Argument(help="What a shopper would type.", callback=legible)],
     product_id: Annotated[str, typer.Argument(help="The product, by its id in the catalogue.")],
     index: Annotated[Path, typer.Option(help="Index root, where `saddle reindex` publishes.", envvar="SADDLE_INDEX")],
     svg: Annotated[Path | None, typer.Option(help="Write the grid to this file, as a picture.")] = None,

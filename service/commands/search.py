@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from service.commands.query import legible
+
 if TYPE_CHECKING:
     from index.asked import Asked
     from index.explain import Explanation
@@ -19,7 +21,10 @@ if TYPE_CHECKING:
 def search(
     index: Annotated[Path, typer.Option(help="Index root, where `saddle reindex` publishes.", envvar="SADDLE_INDEX")],
     query: Annotated[
-        str | None, typer.Argument(help="What a shopper would type; not needed with --image.", show_default=False)
+        str | None,
+        typer.Argument(
+            help="What a shopper would type; not needed with --image.", show_default=False, callback=legible
+        ),
     ] = None,
     image: Annotated[
         Path | None,
@@ -31,7 +36,7 @@ def search(
         typer.Option(help="What finds and orders the products: the hyperboloid, BM25, clicks, or all that there is."),
     ] = "hybrid",
     operators: Annotated[
-        bool, typer.Option("--operators", help="Read AND, OR, NOT, brackets and quotes in the query.")
+        bool, typer.Option("--operators", help="Read AND, OR, NOT (in capitals), brackets and quotes in the query.")
     ] = False,
     wanted: Annotated[
         str | None, typer.Option("--filter", help="Which products may be hits, as in the examples.", metavar="FILTER")

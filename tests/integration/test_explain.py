@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from io import StringIO
 from xml.etree import ElementTree
 
@@ -177,6 +177,16 @@ def test_the_terminal_shows_the_numbers_without_colour_and_takes_no_markup_from_
     assert f"{found.distance:.4f}" in printed
 
 
+def test_a_long_word_of_a_title_leaves_room_for_the_numbers(explained):
+    found = explained("p7")
+    long = (replace(found.title_terms[0], term="x" * 300), *found.title_terms[1:])
+    console = Console(width=80, color_system=None, file=StringIO())
+    console.print(drawing.terminal(replace(found, title_terms=long)))
+    (line,) = [line for line in console.file.getvalue().splitlines() if "xxx" in line]
+    assert f"{long[0].answers:.0%}" in line
+    assert f"{long[0].weight:.0%}" in line
+
+
 def test_a_long_query_fits_a_narrow_terminal_whole(explained):
     words = [first + second + "x" for first in "abcd" for second in "efgh"]
     found = explained("p7", " ".join(words))
@@ -236,6 +246,16 @@ def test_an_expression_is_not_explained_and_that_is_wrong_usage(root):
     result = CliRunner().invoke(app, ["oak AND door", "--operators", "--explain", "--index", str(root)])
     assert result.exit_code == 2
     assert "explain one of its texts" in " ".join(result.output.replace("│", "").split())
+
+
+@pytest.mark.parametrize("command", [search_command, explain_command])
+def test_a_query_that_is_no_text_is_wrong_usage(root, command):
+    app = typer.Typer()
+    app.command()(command)
+    product = ["p7"] if command is explain_command else []
+    result = CliRunner().invoke(app, ["oak \udcff", *product, "--json", "--index", str(root)])
+    assert result.exit_code == 2
+    assert "byte 0xff at position 4" in " ".join(result.output.replace("│", "").split())
 
 
 def test_a_product_that_is_not_there_fails_by_name(saddle):

@@ -59,7 +59,7 @@ def test_hybrid_is_the_mode_unless_another_is_asked_for(client):
 
 
 def test_generality_is_null_where_there_is_none(client):
-    assert client.get("/v1/search", params={"q": "drill", "mode": "lexical"}).json()["generality"] is None
+    assert client.get("/v1/similar", params={"product_id": "p1"}).json()["generality"] is None
 
 
 @pytest.mark.parametrize(("name", "value"), [("mode", "both"), ("mode", None), ("syntax", "lucene"), ("syntax", 1)])

@@ -87,6 +87,10 @@ def test_similar_prints_the_nearest_products_but_not_the_one_asked_for(saddle):
         saddle("similar", "p999")
 
 
+def test_similar_takes_a_filter(saddle):
+    assert found(saddle("similar", "p17", "--filter", 'product_id IN ("p17", "p3")', "--json")) == ["p3"]
+
+
 @pytest.fixture(scope="module")
 def judgments(tmp_path_factory):
     file = tmp_path_factory.mktemp("judged") / "judgments.csv"

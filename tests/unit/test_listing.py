@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from index.results import Hit, SearchResult, Timings, Total
@@ -21,6 +23,12 @@ RESULT = SearchResult(
     timings=Timings(encode=0.0, candidates=0.0, rerank=0.0, fuse=0.0, fetch=0.0),
     measured=12,
 )
+
+
+def test_a_title_turns_nothing_that_stands_beside_it(capsys):
+    title = "drill \u202eevil\u2066 דלת \u200f"
+    print_table(replace(RESULT, hits=(replace(HITS[0], product=Product("P1", title)),)), took_ms=4.9)
+    assert "drill evil דלת \u200f" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("columns", [80, 120])
