@@ -68,6 +68,28 @@ class AxisExcess:
 
 
 @dataclass(frozen=True, slots=True)
+class Words:
+    """What BM25 says: its ``score``, and which words of the query the product has and which it is ``missing``.
+
+    BM25 corrects a query by the catalogue's words alone, so they may be others than those of ``query_terms``.
+    """
+
+    score: float
+    shared: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fused:
+    """The ``score`` of a hybrid search, and what each channel brings to that sum."""
+
+    score: float
+    hyperboloid: float
+    lexical: float
+    behaviour: float
+
+
+@dataclass(frozen=True, slots=True)
 class Companion:
     """A product that shares sessions with the one explained."""
 
@@ -94,7 +116,7 @@ class Explanation:
     The weights of ``query_terms`` sum to 1, and so do their ``alone`` with the weights of all ``intersections``, the
     weights of ``title_terms``, what those answer, and the whole ``grid``, which has a row for every query term and a
     column for every title term. ``intersections`` come heaviest first, ``axes`` worst first and only those outside.
-    ``clicks`` are None if the snapshot has no behaviour channel.
+    ``fused`` is None if channels are fused by rank, ``clicks`` are None if the snapshot has no behaviour channel.
     """
 
     query: str
@@ -104,6 +126,8 @@ class Explanation:
     d_out: float
     d_in: float
     contained: bool
+    words: Words
+    fused: Fused | None
     query_terms: tuple[QueryTerm, ...]
     intersections: tuple[Intersection, ...]
     title_terms: tuple[TitleTerm, ...]
@@ -135,6 +159,8 @@ def explain(searcher: Searcher, query: str, product_id: str) -> Explanation:
         d_out=float(outside),
         d_in=float(inside),
         contained=bool(hyperboloid.contains(point, centre, limit)),
+        words=Words(*searcher.wording(query, product_id)),
+        fused=_fused(searcher, query, product_id),
         query_terms=_query_terms(attention),
         intersections=_intersections(attention),
         title_terms=_title_terms(attention, cells),
@@ -142,6 +168,14 @@ def explain(searcher: Searcher, query: str, product_id: str) -> Explanation:
         axes=_axes(point, centre, limit),
         clicks=_clicks(searcher, query, product_id),
     )
+
+
+def _fused(searcher: Searcher, query: str, product_id: str) -> Fused | None:
+    parts = searcher.parts(query, product_id)
+    if parts is None:
+        return None
+    each = [float(part[0]) for part in parts]
+    return Fused(sum(each), *each)
 
 
 def _clicks(searcher: Searcher, query: str, product_id: str) -> Clicks | None:

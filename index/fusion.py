@@ -11,7 +11,7 @@ Condorcet and individual rank learning methods*, SIGIR 2009).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -67,6 +67,14 @@ class Expectations(BaseModel):
         return np.where(behaviour.told, behaviour.scores, expected)
 
 
+class Parts(NamedTuple):
+    """What each channel brings to the scores of some candidates (K each); their sum is the score."""
+
+    hyperboloid: NDArray[np.float32]
+    lexical: NDArray[np.float32]
+    behaviour: NDArray[np.float32]
+
+
 class Fusion(BaseModel):
     """How the channels' scores become one, and what that was learnt on."""
 
@@ -116,15 +124,25 @@ class Fusion(BaseModel):
                 For what it tells nothing of, the mean of the other channels then stands.
         """
         if self.method == "weighted":
-            fused = self.lexical_weight * lexical - self.distance_weight * distances
-            if behaviour is not None:
-                weight = self.behaviour_weight if behaviour.known else self.unasked_weight
-                fused = fused + weight * self.expected.heard(distances, lexical, behaviour)
-            return np.asarray(fused, dtype=np.float32)
+            by_distance, by_words, by_clicks = self.parts(distances, lexical, behaviour)
+            return by_distance + by_words + by_clicks
         by_rank = reciprocal_ranks(-distances) + np.where(lexical > 0, reciprocal_ranks(lexical), 0.0)
         if behaviour is not None and behaviour.known:
             by_rank += np.where(behaviour.told, reciprocal_ranks(behaviour.scores), by_rank / 2)
         return by_rank.astype(np.float32)
+
+    def parts(
+        self,
+        distances: NDArray[np.float32],
+        lexical: NDArray[np.float32],
+        behaviour: BehaviourScores | None = None,
+    ) -> Parts:
+        """What a weighted fusion adds up of the same candidates, as :meth:`fuse` has them."""
+        clicks = np.zeros_like(distances)
+        if behaviour is not None:
+            weight = self.behaviour_weight if behaviour.known else self.unasked_weight
+            clicks = np.asarray(weight * self.expected.heard(distances, lexical, behaviour), dtype=np.float32)
+        return Parts(-self.distance_weight * distances, self.lexical_weight * lexical, clicks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from array import array
 from collections import Counter
 from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import bm25s
 import numpy as np
@@ -48,6 +48,17 @@ _K1 = 0.6
 """Saturation: less than the usual 1.2 to 2, as a word that a title repeats says little more."""
 _B = 0.75
 _SHORTEST_JOIN = 4
+
+
+class Wording(NamedTuple):
+    """What BM25 says of one row for one text: its ``score``, and which of the corrected text's words the row has.
+
+    A word that the row has only as one with its neighbour counts as had.
+    """
+
+    score: float
+    shared: tuple[str, ...]
+    missing: tuple[str, ...]
 
 
 class LexicalWriter:
@@ -136,11 +147,7 @@ class LexicalIndex:
 
         Two neighbouring words are held by the one that they make, too.
         """
-        found = self._correct(words(text))
-        joins = [_join(*pair) for pair in pairwise(found)]
-        # each word as itself, and as one with the word before it and the word after it
-        ways = zip(found, [None, *joins], [*joins, None], strict=False)
-        terms = {frozenset(_stems([way for way in each if way is not None])) for each in ways}
+        terms = set(self._ways(text).values())
         if not terms:
             return np.empty(0, dtype=np.int64)
         fewest, *others = sorted((self._having(either, live) for either in terms), key=len)
@@ -148,9 +155,26 @@ class LexicalIndex:
             fewest = fewest[np.isin(fewest, rows, assume_unique=True)]
         return fewest
 
+    def wording(self, text: str, row: int, *, live: int = 0) -> Wording:
+        """What BM25 says of ``row`` for ``text``, of as many rows as :meth:`scores` scores."""
+        had = {word: bool(np.isin(row, self._having(either, live))) for word, either in self._ways(text).items()}
+        return Wording(
+            score=float(self.scores(text, live=live)[row]),
+            shared=tuple(word for word, has in had.items() if has),
+            missing=tuple(word for word, has in had.items() if not has),
+        )
+
     def search(self, text: str, count: int) -> NDArray[np.int64]:
         """Up to ``count`` rows (K) that share a word with the corrected ``text``, the highest BM25 first."""
         return best(self.scores(text), count)
+
+    def _ways(self, text: str) -> dict[str, frozenset[str]]:
+        """The words of the corrected ``text``, each with the terms of which one is enough to hold it."""
+        found = self._correct(words(text))
+        joins = [_join(*pair) for pair in pairwise(found)]
+        # each word as itself, and as one with the word before it and the word after it
+        beside = zip(found, [None, *joins], [*joins, None], strict=False)
+        return {each[0]: frozenset(_stems([way for way in each if way is not None])) for each in beside}
 
     def _having(self, terms: Iterable[str], live: int) -> NDArray[np.int64]:
         """The rows, rising, that have any of ``terms``, of the snapshot and of the first ``live`` after it."""

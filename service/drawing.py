@@ -186,6 +186,15 @@ def _notes(explanation: Explanation) -> Iterator[str]:
             for axis in explanation.axes[:_NAMED]
         )
         yield f"outside on {len(explanation.axes)} axes, most of it on {', '.join(worst)}"
+    words, fused = explanation.words, explanation.fused
+    missing = f", not {', '.join(words.missing)}" if words.missing else ""
+    yield f"BM25 {words.score:.4f}: has {', '.join(words.shared) or 'no word of the query'}{missing}"
+    if fused is not None:
+        clicks_too = f" {fused.behaviour:+.4f} by clicks" if explanation.clicks is not None else ""
+        yield (
+            f"hybrid score {fused.score:.4f} = {fused.hyperboloid:+.4f} by distance {fused.lexical:+.4f} by BM25"
+            f"{clicks_too}"
+        )
     clicks = explanation.clicks
     if clicks is not None and clicks.queries:
         yield f"clicked for {', '.join(f'“{query}”' for query in clicks.queries[:_NAMED])}"

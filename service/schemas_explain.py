@@ -70,6 +70,27 @@ class AxisBody(BaseModel):
     share: Annotated[float, Field(description="Its share of the squared excess of all axes.")]
 
 
+class WordsBody(BaseModel):
+    """What BM25 says of the product."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    score: Annotated[float, Field(description="BM25.", ge=0)]
+    shared: Annotated[list[str], Field(description="Words of the query, as BM25 corrects it, that the product has.")]
+    missing: Annotated[list[str], Field(description="Those that it has not.")]
+
+
+class FusedBody(BaseModel):
+    """The score of a hybrid search, and what each channel brings to it."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    score: Annotated[float, Field(description="The sum of the others.")]
+    hyperboloid: Annotated[float, Field(description="What the distance costs, weighed.")]
+    lexical: Annotated[float, Field(description="What BM25 brings, weighed.")]
+    behaviour: Annotated[float, Field(description="What clicks bring, weighed.")]
+
+
 class CompanionBody(BaseModel):
     """A product that shares sessions with the one explained."""
 
@@ -103,6 +124,11 @@ class ExplainResponse(BaseModel):
     d_out: Annotated[float, Field(description="From the product to the nearest point of the hyperboloid.", ge=0)]
     d_in: Annotated[float, Field(description="From that point to the hyperboloid's centre.", ge=0)]
     contained: Annotated[bool, Field(description="Whether the product lies inside the query's hyperboloid.")]
+    words: WordsBody
+    fused: Annotated[
+        FusedBody | None,
+        Field(description="What makes its score in mode `hybrid`; null if ranks are fused."),
+    ]
     query_terms: Annotated[list[QueryTermBody], Field(description="What of that was encoded: its first terms.")]
     intersections: Annotated[list[IntersectionBody], Field(description="Of every two query terms, heaviest first.")]
     title_terms: list[TitleTermBody]

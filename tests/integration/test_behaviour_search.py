@@ -298,7 +298,12 @@ def test_later_clicks_teach_how_much_the_channel_counts(files, tmp_path):
     assert fusion.metrics["behaviour"]["R(rel=4)@10"] > 0.9
     searcher = Searcher.open(report.directory)
     try:
-        assert set(clicks[names[0]]) <= set(ids(searcher.search(names[0], limit=5)))
+        found = searcher.search(names[0], limit=5)
+        assert set(clicks[names[0]]) <= set(ids(found))
+        first = found.hits[0]
+        told = explain(searcher, names[0], first.product.product_id).fused
+        assert told.score == pytest.approx(first.score, rel=1e-5)
+        assert told.behaviour != 0
     finally:
         searcher.close()
 

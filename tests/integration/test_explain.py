@@ -16,7 +16,9 @@ from typer.testing import CliRunner
 
 from index.build import build
 from index.documents import UnknownProductError
-from index.explain import explain
+from index.explain import Words, explain
+from index.fusion import Fusion
+from index.lexical import terms_of
 from index.search import EmptyTextError, Searcher
 from service import drawing
 from service.commands.explain import explain as explain_command
@@ -64,6 +66,34 @@ def test_distance_and_contained_are_those_of_the_hit(searcher, explained, query)
         gamma = searcher.snapshot.manifest.geometry.gamma
         assert found.d_out + gamma * found.d_in == pytest.approx(found.distance, abs=1e-6)
         assert found.contained == (found.d_out == 0) == (found.axes == ())
+
+
+@pytest.mark.parametrize("query", [QUERY, "corldess dril", "acmeoak"])
+def test_words_are_those_of_a_lexical_hit(searcher, explained, query):
+    hits = searcher.search(query, mode="lexical", limit=5).hits
+    assert hits
+    for hit in hits:
+        found = explained(hit.product.product_id, query).words
+        assert found.score == pytest.approx(hit.score, rel=1e-6)
+        has = set(terms_of(hit.product.title))
+        assert has.issuperset(terms_of(" ".join(found.shared)))
+        assert has.isdisjoint(terms_of(" ".join(found.missing)))
+    assert explained("p7", "zzz").words == Words(0.0, (), ("zzz",))
+
+
+def test_what_channels_bring_sums_up_to_the_score_of_a_hybrid_hit(searcher, explained):
+    assert explained("p7").fused is None, "ranks are fused"
+    fusion = Fusion(method="weighted", distance_weight=12.0, lexical_weight=0.5)
+    manifest = searcher.snapshot.manifest.model_copy(update={"fusion": fusion})
+    weighted = Searcher(replace(searcher.snapshot, manifest=manifest), searcher.channels)
+    for hit in weighted.search(QUERY, limit=5).hits:
+        found = explain(weighted, QUERY, hit.product.product_id)
+        assert found.fused.score == pytest.approx(hit.score, rel=1e-5)
+        assert found.fused.hyperboloid == pytest.approx(-12.0 * hit.distance, rel=1e-4)
+        assert found.fused.lexical == pytest.approx(0.5 * found.words.score, rel=1e-4)
+        assert found.fused.behaviour == 0.0
+    printed = " ".join(drawing.svg(found).split())
+    assert f"hybrid score {found.fused.score:.4f}" in printed
 
 
 def test_a_product_inside_has_no_axis_to_blame(searcher, explained):

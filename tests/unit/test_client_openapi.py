@@ -28,6 +28,8 @@ RENAMED = {
     "TitleTermBody": models.TitleTerm,
     "IntersectionBody": models.Intersection,
     "AxisBody": models.Axis,
+    "WordsBody": models.Words,
+    "FusedBody": models.Fused,
     "ClicksBody": models.Clicks,
     "CompanionBody": models.Companion,
     "SnapshotBody": models.Snapshot,

@@ -105,6 +105,14 @@ def test_what_clicks_tell_is_weighed_by_whether_shoppers_asked_it():
     assert fusion.fuse(distances, lexical).tolist() == [-5.0, -10.0]
 
 
+def test_what_each_channel_brings_is_the_score_in_parts():
+    distances, lexical, clicks = arrays([0.5, 1.0], [0.0, 4.0], [2.0, -1.0])
+    fusion = Fusion(method="weighted", distance_weight=10.0, lexical_weight=0.25, behaviour_weight=3.0)
+    parts = fusion.parts(distances, lexical, told(clicks, known=True))
+    assert [part.tolist() for part in parts] == [[-5.0, -10.0], [0.0, 1.0], [6.0, -3.0]]
+    assert fusion.parts(distances, lexical).behaviour.tolist() == [0.0, 0.0]
+
+
 def test_a_product_that_nobody_clicked_gets_what_others_like_it_have():
     distances, lexical, clicks = arrays([0.5, 1.0], [0.0, 4.0], [2.0, -1.0])
     expected = Expectations(

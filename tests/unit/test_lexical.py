@@ -139,6 +139,20 @@ def test_two_words_are_held_by_the_one_that_they_make(tmp_path):
     assert index.holding("dish washer white").tolist() == [2, 3]
 
 
+def test_what_bm25_says_of_a_row_names_the_words_it_has_and_has_not(lexical):
+    found = lexical.wording("cordles hammerdrill in white", 3)
+    assert (found.shared, found.missing) == (("cordless", "hammer", "drill"), ("in", "white"))
+    assert found.score == lexical.scores("cordless hammer drill in white")[3] > 0
+    assert lexical.wording("zzz", 3) == (0.0, (), ("zzz",))
+
+
+def test_a_word_that_a_row_has_as_one_with_its_neighbour_is_had(tmp_path):
+    index = index_of(tmp_path, ["dish rack", "washer", "white dishwasher", "lamp"])
+    assert index.wording("white dish washer", 2).shared == ("white", "dish", "washer")
+    index.live.extend([terms_of("dishwasher")])
+    assert index.wording("white dish washer", 4, live=1)[1:] == (("dish", "washer"), ("white",))
+
+
 def test_live_rows_hold_texts_too(tmp_path):
     index = index_of(tmp_path, ["dish rack", "washer"])
     index.live.extend([terms_of("white dishwasher"), terms_of("dish washer"), terms_of("washer")])

@@ -219,6 +219,23 @@ class Axis(_Answer):
     share: float
 
 
+class Words(_Answer):
+    """What BM25 says of the product, and which words of the query it has."""
+
+    score: float
+    shared: list[str]
+    missing: list[str]
+
+
+class Fused(_Answer):
+    """The score of a hybrid search, and what each channel brings to that sum."""
+
+    score: float
+    hyperboloid: float
+    lexical: float
+    behaviour: float
+
+
 class Companion(_Answer):
     """A product that shares sessions with the one explained."""
 
@@ -246,6 +263,8 @@ class ExplainResponse(_Answer):
     d_out: float
     d_in: float
     contained: bool
+    words: Words
+    fused: Fused | None
     query_terms: list[QueryTerm]
     intersections: list[Intersection]
     title_terms: list[TitleTerm]
