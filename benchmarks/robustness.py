@@ -41,6 +41,10 @@ _UNITS = {
 _NUMBER = r"(?:\d+[ -])?\d+/\d+|\d*\.\d+|\d+"
 _MEASURE = re.compile(rf"(?<![\w./])({_NUMBER})[\s-]*(in\.|inches|inch|in|\"|ft\.|feet|foot|ft|')(?!\w)", re.IGNORECASE)
 _ACCENTS = {"a": "á", "e": "é", "i": "í", "o": "ö", "u": "ü", "n": "ñ", "c": "ç"}
+_CODE = re.compile(r"(?<![\w./-])(?=[\w-]*\d)[a-z\d]+(?:-[a-z\d]+)*(?![\w./-])", re.IGNORECASE)
+_INNER = re.compile(r"(?<=[a-z])(?=\d)|(?<=\d)(?=[a-z])", re.IGNORECASE)
+_WIDE = {code: code + 0xFEE0 for code in range(0x21, 0x7F)}
+"""Printable ASCII as keyboards of East Asia may write it."""
 _RULER = frozenset({2, 4, 8, 16})
 """Denominators that lengths are written with."""
 _MIN_PART = 3
@@ -97,12 +101,14 @@ def perturbations(queries: Sequence[str], *, seed: int, words: Collection[str]) 
     kinds: dict[str, Callable[[str, random.Random], str]] = {
         "edit": lambda query, chance: edited(query, chance, chance.choice(sorted(EDITS))),
         **{kind: lambda query, chance, kind=kind: edited(query, chance, kind) for kind in EDITS},
-        "number": lambda query, _: other_number(query),
+        "plural": lambda query, _: other_number(query),
         "joined": joined,
         "split": lambda query, _: split(query, words),
         "units": other_units,
+        "code": lambda query, _: recoded(query),
         "accents": lambda query, _: accented(query),
         "upper": lambda query, _: query.upper(),
+        "wide": lambda query, _: query.translate(_WIDE),
     }
     found: dict[str, dict[str, str]] = {}
     for kind, perturb in kinds.items():
@@ -214,6 +220,16 @@ def _other_notation(number: str) -> str:
         return number
     rest = value - int(value)
     return f"{int(value)} {rest}" if value > 1 else str(rest)
+
+
+def recoded(query: str) -> str:
+    """``query`` with every code without its hyphens, or with some where it had none: ``dcd771`` and ``dcd-771``."""
+
+    def rewritten(match: re.Match[str]) -> str:
+        code = match.group()
+        return code.replace("-", "") if "-" in code else _INNER.sub("-", code)
+
+    return _CODE.sub(rewritten, query)
 
 
 def accented(query: str) -> str:

@@ -137,6 +137,25 @@ def test_a_notation_of_a_number_is_the_same_number(whole, part):
     assert sum(Fraction(piece) for piece in pieces) == value
 
 
+@pytest.mark.parametrize(
+    ("query", "other"),
+    [
+        ("dewalt dcd771c2 drill", "dewalt dcd-771-c-2 drill"),
+        ("2607-20 18v", "260720 18-v"),
+        ("DCD-771", "DCD771"),
+        ("3/4 in. x 36 oak-door 4'", "3/4 in. x 36 oak-door 4'"),
+        ("1-1/2 in pipe", "1-1/2 in pipe"),
+    ],
+)
+def test_codes_are_written_with_other_hyphens(query, other):
+    assert robustness.recoded(query) == other
+
+
+@given(queries)
+def test_wide_letters_do_not_change_what_words_a_query_has(query):
+    assert words(robustness.perturbations([query], seed=0, words=())["wide"].get(query, query)) == words(query)
+
+
 @given(queries)
 def test_accents_do_not_change_what_words_a_query_has(query):
     assert words(robustness.accented(query)) == words(query)
