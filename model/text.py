@@ -1,7 +1,8 @@
 """Text into terms, and terms into features: the one tokeniser that training and serving share.
 
 A text is normalised (compatibility forms, no accents, no case) and cut into words: runs of letters, and numbers with
-their fractions, so that ``4x8`` and ``4 x 8`` read alike. Words are the *terms* by default; with ``terms="trigram"``
+their fractions, so that ``4x8`` and ``4 x 8`` read alike. Marks that are more of a letter than an accent on it, such as
+the vowel signs of India's scripts, stay with theirs. Words are the *terms* by default; with ``terms="trigram"``
 every overlapping character trigram is a term of its own, as in the ANTHEM paper. A term is described by *features*: the
 word itself if the vocabulary has it, and its trigrams, ``#`` marking the word's ends. A trigram that the vocabulary
 lacks falls into one of a few hash buckets, so an unknown word still finds its own kind.
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 _WORD = re.compile(r"\d+(?:[./]\d+)*|[^\W\d_]+")
 _MIXED_NUMBER = re.compile(r"(?<=\d)(?=[¼-¾⅐-⅞↉])")
 _FRACTION_SLASH = {0x2044: "/"}  # NFKD writes ½ with U+2044
+# Soft hyphens, joiners and variation selectors: inside of words, and seen by nobody.
+_UNSEEN = dict.fromkeys((0xAD, 0x34F, 0x200C, 0x200D, *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)))
 
 PADDING = 0
 HASH_BUCKETS = 1024
@@ -38,15 +41,38 @@ Terms = Literal["word", "trigram"]
 
 def normalize(text: str) -> str:
     """Case-folded text in compatibility form, without accents; ``1½`` becomes ``1 1/2``."""
-    apart = _MIXED_NUMBER.sub(" ", text)
+    apart = _MIXED_NUMBER.sub(" ", text.translate(_UNSEEN))
     # twice: compatibility forms may bring capitals (™), and folding may bring what decomposes
     folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", apart).casefold())
-    return "".join(char for char in folded.translate(_FRACTION_SLASH) if not unicodedata.combining(char))
+    return "".join(char for char in folded.translate(_FRACTION_SLASH) if not _is_accent(unicodedata.combining(char)))
 
 
 def words(text: str) -> list[str]:
     """The words of ``text`` in order: runs of letters, and numbers such as ``12``, ``0.5`` or ``3/4``."""
-    return _WORD.findall(text.lower() if text.isascii() else normalize(text))
+    if text.isascii():
+        return _WORD.findall(text.lower())
+    normal = normalize(text)
+    return [normal[found.start() : found.end()] for found in _WORD.finditer(_lettered(normal))]
+
+
+def _is_accent(combining_class: int) -> bool:
+    """Whether marks of a canonical combining class may be left out.
+
+    They may if they are points of Hebrew and Arabic (10 to 35), laid over a letter (1) or put beside it (200 up). What
+    is in between and below, such as nuktas, viramas, voicing marks and the vowels of Thai, makes another letter.
+    """
+    return combining_class == 1 or 10 <= combining_class <= 35 or combining_class >= 200
+
+
+def _lettered(text: str) -> str:
+    """``text`` with a letter for every mark that follows one: to a regular expression a mark is none."""
+    if not any(unicodedata.category(char).startswith("M") for char in text):
+        return text
+    seen: list[str] = []
+    for char in text:
+        after_letter = bool(seen) and seen[-1].isalpha()
+        seen.append("a" if after_letter and unicodedata.category(char).startswith("M") else char)
+    return "".join(seen)
 
 
 def trigrams(word: str) -> list[str]:

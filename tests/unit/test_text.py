@@ -5,6 +5,7 @@ import os
 import random
 import subprocess
 import sys
+import unicodedata
 import zlib
 
 import numpy as np
@@ -22,6 +23,11 @@ laws = settings(max_examples=150, deadline=None)
 def full_width(text: str) -> str:
     """``text`` as an East Asian keyboard types it."""
     return "".join(char if char == " " else chr(ord(char) + 0xFEE0) for char in text)
+
+
+def nfkd(text: str) -> str:
+    """``text`` in letters and marks of their own."""
+    return unicodedata.normalize("NFKD", text)
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +58,16 @@ def trigram_tokenizer() -> Tokenizer:
         ("snake_case", ["snake", "case"]),
         ("R-13", ["r", "13"]),
         ("m²", ["m", "2"]),
+        ("dish\u00adwasher", ["dishwasher"]),
+        ("हथौड़ा लोहे का", [nfkd("हथौड़ा"), nfkd("लोहे"), nfkd("का")]),
+        ("कॉर्डलेस ड्रिल १२", [nfkd("कॉर्डलेस"), nfkd("ड्रिल"), "१२"]),
+        ("சுத்தியல் হাতুড়ি", [nfkd("சுத்தியல்"), nfkd("হাতুড়ি")]),
+        ("สว่าน ไร้สาย", [nfkd("สว่าน"), nfkd("ไร้สาย")]),
+        ("パン ハン", [nfkd("パン"), nfkd("ハン")]),
+        ("שָׁלוֹם مُحَمَّد", ["שלום", "محمد"]),
+        ("\N{ARABIC LETTER MEEM}\N{ZERO WIDTH NON-JOINER}\N{ARABIC LETTER KHAH}", ["مخ"]),
+        ("1\ufe0f\u20e3 drill", ["1", "drill"]),
+        ("\u0903 drill", ["drill"]),
         ("12.", ["12"]),
         ("???", []),
         ("", []),
