@@ -35,11 +35,13 @@ from model import manifests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
 
 SNAPSHOTS = "snapshots"
 CURRENT = "CURRENT"
-_LOCK = ".lock"
+_LOCK, _LEARNING_LOCK = ".lock", ".learning.lock"
 _UNFINISHED = ".unfinished-"
+_LEARNT = ".behaviour-"
 _POINTING = ".current-"
 
 
@@ -73,7 +75,7 @@ def drafting(root: Path) -> Iterator[Path]:
         SnapshotError: another process is drafting there.
     """
     root.mkdir(parents=True, exist_ok=True)
-    with _locked(root):
+    with _building(root):
         _sweep(root)
         try:
             draft = root / f"{_UNFINISHED}{os.getpid()}"
@@ -81,6 +83,23 @@ def drafting(root: Path) -> Iterator[Path]:
             yield draft
         finally:
             _sweep(root)
+
+
+@contextmanager
+def learning(root: Path) -> Iterator[Path]:
+    """An empty hidden directory in ``root`` to learn a channel in, on the way to a snapshot; it is removed in the end.
+
+    One process at a time learns for a root, while others may build. What dead processes left is removed.
+
+    Raises:
+        SnapshotError: another process is learning there.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    with _locked(root / _LEARNING_LOCK, f"another run is learning from clicks for {root}; wait for it to end"):
+        for left in root.glob(f"{_LEARNT}*"):
+            shutil.rmtree(left)
+        with tempfile.TemporaryDirectory(prefix=_LEARNT, dir=root) as directory:
+            yield Path(directory)
 
 
 def publish(root: Path, draft: Path, contents: Contents) -> Path:
@@ -180,7 +199,7 @@ def prune(root: Path, *, keep: int) -> list[str]:
     Raises:
         SnapshotError: a build is writing to ``root``, or nothing that can be read is current.
     """
-    with _locked(root):
+    with _building(root):
         now = read_manifest(current(root)).id
         found = listed(root)
         kept = [manifest for place, manifest in enumerate(found) if place < keep or manifest.id == now]
@@ -220,15 +239,18 @@ def _write_beside(root: Path, snapshot_id: str) -> Path:
     return Path(beside.name)
 
 
+def _building(root: Path) -> AbstractContextManager[None]:
+    refusal = f"another build is writing to {root}; wait for it to end, or give this one another directory"
+    return _locked(root / _LOCK, refusal)
+
+
 @contextmanager
-def _locked(root: Path) -> Iterator[None]:
-    with (root / _LOCK).open("a") as lock:
+def _locked(path: Path, refusal: str) -> Iterator[None]:
+    with path.open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise SnapshotError(
-                f"another build is writing to {root}; wait for it to end, or give this one another directory"
-            ) from error
+            raise SnapshotError(refusal) from error
         yield
 
 

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from shutil import rmtree
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -167,12 +166,13 @@ def _learnt(
 ) -> Iterator[Path]:
     """A behaviour bundle learnt from ``interactions``, there for as long as the context lasts.
 
-    What was learnt so far is kept in ``out`` until the context ends well, to go on from if this is interrupted.
+    What was learnt so far is kept in ``out`` until the context ends well: where the build fails, the next try has it.
     """
+    from index.root import learning
+
     checkpoint = out / ".behaviour.checkpoint"
-    out.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".behaviour-", dir=out) as directory:
-        bundle = Path(directory) / "bundle"
+    with learning(out) as directory:
+        bundle = directory / "bundle"
         asked = Asked(
             catalog=catalog,
             interactions=interactions,
@@ -181,12 +181,13 @@ def _learnt(
             minutes=minutes,
             all_queries=all_queries,
             checkpoint=checkpoint,
+            others_checkpoint="discard",
             max_reject_share=max_reject_share,
         )
         computing.prepare()
         train_behaviour(asked)
         yield bundle
-    rmtree(checkpoint, ignore_errors=True)
+        rmtree(checkpoint, ignore_errors=True)
 
 
 @contextmanager

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from shutil import rmtree
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
 from service.commands.bars import training_bar
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from model.behaviour.bundle import Manifest
     from model.behaviour.graphs import Graphs
     from model.catalog import Rejects
     from model.training.behaviour.lesson import Lesson
-    from model.training.behaviour.trainer import Trained
+    from model.training.behaviour.trainer import Trained, Trainer
 
 
 MINUTES = 30.0
@@ -41,6 +44,9 @@ class Asked:
     all_queries: bool = False
     threads: int | None = None
     rejects: Path | None = None
+    others_checkpoint: Literal["refuse", "discard"] = "refuse"
+    """What becomes of a checkpoint of other data or of another recipe: where nobody looks on, it must not be in the
+    way."""
 
 
 def train_behaviour(asked: Asked) -> tuple[Manifest, dict[str, str]]:
@@ -84,7 +90,8 @@ def train_behaviour(asked: Asked) -> tuple[Manifest, dict[str, str]]:
     sources = {"catalog": fingerprint(asked.catalog), "interactions": fingerprint(asked.interactions)}
     later, wanted = torch.from_numpy(lesson.dev_query), torch.from_numpy(lesson.dev_product)
     with training_bar() as report:
-        trainer = Trainer(
+        trainer = partial(
+            Trainer,
             graphs,
             features,
             recipe,
@@ -93,10 +100,7 @@ def train_behaviour(asked: Asked) -> tuple[Manifest, dict[str, str]]:
             directory=asked.checkpoint,
             data={**sources, "text": encoder.manifest.version, "all_queries": str(asked.all_queries)},
         )
-        if trainer.resumed_at is not None:
-            stage, step = trainer.resumed_at
-            typer.echo(f"Resuming {stage} at step {step:,} from {asked.checkpoint}", err=True)
-        trained = trainer.fit()
+        trained = _started(trainer, asked).fit()
     known = graphs.known_queries()
     mapping, tried = choose_mapping(trained, features[0], known, lesson.dev_query, lesson.dev_product)
     manifest = export(
@@ -125,6 +129,26 @@ def train_behaviour(asked: Asked) -> tuple[Manifest, dict[str, str]]:
         },
     )
     return manifest, _report(manifest, trained, graphs, asked.out)
+
+
+def _started(trainer: Callable[[], Trainer], asked: Asked) -> Trainer:
+    """A run that goes on from the checkpoint that is there, or from the start; says which."""
+    from model.training.checkpoint import ResumeError
+
+    try:
+        started = trainer()
+    except ResumeError:
+        if asked.others_checkpoint == "refuse":
+            raise
+        typer.echo(
+            f"The checkpoint in {asked.checkpoint} is of other data or of another recipe: starting afresh", err=True
+        )
+        rmtree(asked.checkpoint)
+        started = trainer()
+    if started.resumed_at is not None:
+        stage, step = started.resumed_at
+        typer.echo(f"Resuming {stage} at step {step:,} from {asked.checkpoint}", err=True)
+    return started
 
 
 def _say_start(lesson: Lesson, graphs: Graphs, rejects: dict[str, Rejects]) -> None:

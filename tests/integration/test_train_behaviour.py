@@ -7,8 +7,9 @@ import pytest
 from fakes import write_bundle
 from typer.testing import CliRunner
 
-from index.root import SNAPSHOTS, current
-from index.snapshot import BEHAVIOUR, BUNDLE, read_manifest
+from index.build import BuildError
+from index.root import SNAPSHOTS, current, learning
+from index.snapshot import BEHAVIOUR, BUNDLE, SnapshotError, read_manifest
 from model.behaviour import bundle
 from model.behaviour.clicks import Limits, query_key
 from model.behaviour.features import query_features
@@ -204,6 +205,61 @@ def test_one_command_learns_from_clicks_and_indexes(shop, tmp_path):
     assert known[0] < known[1]
     left = {path.name for path in (tmp_path / "index").iterdir()}
     assert not [name for name in left if name.startswith(".behaviour")]
+
+
+def fail(monkeypatch):
+    """Have the next build fail, after all that was to be learnt is learnt."""
+
+    def failing(**_):
+        raise BuildError("the volume is full")
+
+    monkeypatch.setattr("index.build.build", failing)
+
+
+def test_a_night_that_failed_does_not_stop_the_next_one(shop, tmp_path, monkeypatch):
+    """By the next night there are other clicks, and what was learnt of the old ones is of no use."""
+    lines = (shop / "interactions.csv").read_text(encoding="utf-8").splitlines()
+    clicks = tmp_path / "clicks.csv"
+    asked = ("--interactions", str(clicks), "--minutes", "0.05")
+    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", -1.0)
+    clicks.write_text("\n".join(lines[:-20]) + "\n", encoding="utf-8")
+    with monkeypatch.context() as patch:
+        fail(patch)
+        assert isinstance(reindex(shop, tmp_path / "index", *asked).exception, BuildError)
+    assert (tmp_path / "index" / ".behaviour.checkpoint").is_dir()
+    clicks.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    result = reindex(shop, tmp_path / "index", *asked)
+    assert result.exit_code == 0, result.output
+    assert "is of other data or of another recipe: starting afresh" in result.stderr
+    assert read_manifest(current(tmp_path / "index")).behaviour
+    assert not (tmp_path / "index" / ".behaviour.checkpoint").exists()
+
+
+def test_a_night_that_is_tried_again_goes_on_where_it_was(shop, tmp_path, monkeypatch):
+    asked = ("--interactions", str(shop / "interactions.csv"), "--minutes", "0.05")
+    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", -1.0)
+    with monkeypatch.context() as patch:
+        fail(patch)
+        reindex(shop, tmp_path / "index", *asked)
+    result = reindex(shop, tmp_path / "index", *asked)
+    assert result.exit_code == 0, result.output
+    assert "Resuming training" in result.stderr
+
+
+def test_what_a_killed_run_left_is_swept_away(shop, tmp_path):
+    left = tmp_path / "index" / ".behaviour-dead" / "bundle"
+    left.mkdir(parents=True)
+    result = reindex(shop, tmp_path / "index", "--interactions", str(shop / "interactions.csv"), "--minutes", "0.05")
+    assert result.exit_code == 0, result.output
+    assert not left.parent.exists()
+
+
+def test_only_one_run_at_a_time_learns_for_an_index(shop, tmp_path):
+    with learning(tmp_path / "index") as directory:
+        result = reindex(shop, tmp_path / "index", "--interactions", str(shop / "interactions.csv"))
+        assert isinstance(result.exception, SnapshotError)
+        assert "another run is learning from clicks for" in str(result.exception)
+        assert directory.is_dir()
 
 
 def test_clicks_that_teach_nothing_leave_the_index_as_it_was(shop, tmp_path):
