@@ -10,7 +10,8 @@ from array import array
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from math import isfinite, nan
+from math import isnan, nan
+from time import time as now
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
 
 MAX_UNKNOWN = 0.5
 """Above this share of interactions with unknown products the file is taken for another shop's."""
+_EARLIEST = 631_152_000.0
+"""1990: what is before comes of a clock that was never set."""
+_DAY = 86_400.0
+_MORE_THAN_SECONDS = 1e11
+"""The year 5138 in seconds, 1973 in milliseconds."""
+_DIGITS_OF_A_DATE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +59,7 @@ class Census:
     machines: dict[str, int] = field(default_factory=dict)
     """Interactions of each user or session that was left out as a machine."""
     untimed: int = 0
-    """Without a readable time; where sessions are cut by pauses, they belong to none."""
+    """Without a readable time between 1990 and tomorrow; where sessions are cut by pauses, they belong to none."""
     backwards: int = 0
     """Earlier than the row before of the same shopper; they are put in order."""
     kept: int = 0
@@ -75,7 +82,7 @@ class Census:
                 f"machines and left out; the busiest, {name}, has {count:,}"
             )
         if self.untimed:
-            found.append(f"{self.untimed:,} interactions have no readable time")
+            found.append(f"{self.untimed:,} interactions have no readable time between 1990 and tomorrow")
         if self.backwards:
             found.append(f"{self.backwards:,} interactions stand before earlier ones of the same shopper; put in order")
         return found
@@ -184,17 +191,36 @@ class _Columns:
 
 
 def seconds(text: str) -> float:
-    """Seconds since 1970 of a time in ISO 8601, in UTC where it names no zone, or of a number; NaN for others."""
-    try:
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
-        pass
+    """Seconds since 1970 of a time, NaN where it is none or not between 1990 and tomorrow.
+
+    It is in ISO 8601, in UTC where it names no zone, or a number: of seconds, milliseconds, microseconds, nanoseconds.
+    """
+    date = len(text) == _DIGITS_OF_A_DATE and text.isdigit()  # and not a number of seconds
+    found = nan if date else _counted(text)
+    if isnan(found):
+        found = _told(text)
+    return found if _EARLIEST <= found <= now() + _DAY else nan
+
+
+def _counted(text: str) -> float:
+    """Seconds of a number of them, or of what it is by its size; NaN for others."""
     try:
         number = float(text)
     except ValueError:
         return nan
-    return number if isfinite(number) else nan
+    for _ in ("milliseconds", "microseconds", "nanoseconds"):
+        if number >= _MORE_THAN_SECONDS:
+            number /= 1000.0
+    return number
+
+
+def _told(text: str) -> float:
+    """Seconds of a time in ISO 8601, NaN for others."""
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return nan
 
 
 def _backwards(shopper: NDArray[np.int32], time: NDArray[np.float64]) -> int:
