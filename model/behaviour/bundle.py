@@ -87,7 +87,7 @@ class Manifest(BaseModel):
     interactions: str
     """Fingerprints of the files it was trained on, ``sha256:…``."""
     until: str | None
-    """The time of the last click that its vectors know, ISO 8601 in UTC; None where clicks have no times."""
+    """The time of the last click that its vectors know, ISO 8601 in UTC; None where most have no time."""
     dim: Annotated[int, Field(ge=1)]
     features: Annotated[int, Field(ge=1)]
     products: Annotated[int, Field(ge=1)]

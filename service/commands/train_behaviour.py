@@ -124,7 +124,7 @@ def train_behaviour(asked: Asked) -> tuple[Manifest, dict[str, str]]:
             "pairs": len(graphs.query),
             "sessions": graphs.sessions,
             "test_clicks_left_alone": lesson.untouched,
-            "remarks": [*lesson.census.remarks(), *graphs.remarks()],
+            "remarks": [*lesson.remarks(), *graphs.remarks()],
             "torch": torch.__version__,
         },
     )
@@ -161,7 +161,7 @@ def _say_start(lesson: Lesson, graphs: Graphs, rejects: dict[str, Rejects]) -> N
             f"{lesson.untouched:,} clicks of queries that `saddle evaluate` tests on are left alone; --all-queries "
             "takes them too"
         )
-    lines += [*lesson.census.remarks(), *graphs.remarks()]
+    lines += [*lesson.remarks(), *graphs.remarks()]
     for name, rejected in rejects.items():
         if rejected.count:
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in rejected.reasons.most_common())

@@ -29,8 +29,8 @@ _FEWEST_DEV_PAIRS = 10
 class Lesson:
     """A catalogue, the clicks to learn from, and the pairs of later ones: ``dev_query``, ``dev_product`` (P,).
 
-    ``until`` is the time of the last click learnt from, where clicks have times. ``untouched`` counts the clicks of
-    queries that are kept for tests.
+    ``until`` is the time of the last click learnt from, None where most clicks have no time. ``untouched`` counts the
+    clicks of queries that are kept for tests.
     """
 
     product_ids: list[str]
@@ -42,14 +42,21 @@ class Lesson:
     untouched: int
     census: Census
 
+    def remarks(self) -> list[str]:
+        """What a person should know, a line each."""
+        found = self.census.remarks()
+        if self.until is None:
+            found.append("most clicks have no time: the pairs to choose by are drawn by chance and are not the latest")
+        return found
+
 
 def read_lesson(
     catalog: Path, interactions: Path, limits: Limits, *, max_reject_share: float, all_queries: bool, seed: int
 ) -> tuple[Lesson, dict[str, Rejects]]:
     """Read a catalogue and interactions with its products.
 
-    The last tenth of the clicks is for dev; where clicks have no times, a tenth of the pairs by chance. Clicks of the
-    queries that ``saddle evaluate`` tests on are left alone, unless ``all_queries`` are asked for.
+    The last tenth of the clicks that have a time is for dev; where most have none, a tenth of the pairs by chance.
+    Clicks of the queries that ``saddle evaluate`` tests on are left alone, unless ``all_queries`` are asked for.
 
     Raises:
         CatalogError: an unusable file, more than ``max_reject_share`` of its rows rejected, or too few clicks.
@@ -86,15 +93,19 @@ def _noting_tests(interactions: Iterable[Interaction], tested: set[str]) -> Iter
 
 
 def _split(clicks: Clicks, products: int, seed: int) -> tuple[Clicks, NDArray[np.int64], str | None]:
-    """Train clicks, keys of dev pairs, and the time between them."""
+    """Train clicks, keys of dev pairs, and the time between them; clicks without a time are never later ones."""
     keys = clicks.query.astype(np.int64) * products + clicks.product
     rng = np.random.default_rng(seed)
-    if np.isnan(clicks.time).any():
+    timed = int(np.isfinite(clicks.time).sum())  # they come first
+    if 2 * timed < len(clicks):
         pairs = np.unique(keys)
         dev = rng.permutation(pairs)[: int(DEV_SHARE * len(pairs))]
         train, until = clicks.where(~np.isin(keys, dev)), None
     else:
-        cut = len(clicks) - int(DEV_SHARE * len(clicks))
-        train, dev = clicks.where(slice(cut)), np.unique(keys[cut:])
-        until = datetime.fromtimestamp(train.time[-1], UTC).isoformat(timespec="seconds") if cut else None
+        cut = timed - int(DEV_SHARE * timed)
+        later = slice(cut, timed)
+        kept = np.ones(len(clicks), dtype=np.bool_)
+        kept[later] = False
+        train, dev = clicks.where(kept), np.unique(keys[later])
+        until = datetime.fromtimestamp(clicks.time[cut - 1], UTC).isoformat(timespec="seconds") if cut else None
     return train, np.sort(rng.permutation(dev)[:_MOST_DEV_PAIRS]), until
