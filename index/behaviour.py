@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 BEHAVIOUR_CANDIDATES = 100
 """Products that shoppers most likely are after, to join the candidates of a hybrid search, at least."""
+_BLOCK = 8192
 
 
 class Intent(NamedTuple):
@@ -118,21 +119,28 @@ class BehaviourChannel:
     def near(self, intent: Intent, view: View, *, depth: int) -> NDArray[np.int64]:
         """At least ``depth`` rows that may be hits, if as many may, of those that shoppers are likeliest after.
 
-        A live product is among them in the place of the one that it replaces; new ones are found by their text.
+        A live product is among them in the place of the one that it replaces; new ones are found by their text, and
+        here where all rows are looked at.
         """
-        count = max(BEHAVIOUR_CANDIDATES, 2 * depth)
-        fetched = view.fetched(count)
-        if fetched is None:
-            assert view.filtered is not None
-            rows = view.filtered.rows
-            scores = self._inner(intent, self._vectors[rows])
-            rows = rows[np.argpartition(scores, -count)[-count:]] if count < len(rows) else rows
-        else:
-            boxes = [Box.around(vector, np.zeros_like(vector)) for vector in intent.vectors]
+        boxes = [Box.around(vector, np.zeros_like(vector)) for vector in intent.vectors]
+        count = least = max(BEHAVIOUR_CANDIDATES, 2 * depth)
+        while (fetched := view.fetched(count)) is not None and fetched < view.live.base:
             rows = self._candidates.search(boxes, fetched)
-        if view.live.untouched:
-            return view.among(rows)
-        return view.among(np.union1d(rows, view.live.instead(rows)))
+            near = view.among(rows if view.live.untouched else np.union1d(rows, view.live.instead(rows)))
+            if 2 * len(near) >= least:  # beyond what is wanted, as candidates are in no exact order
+                return near
+            count *= 2
+        return self._likeliest(intent, view, least)
+
+    def _likeliest(self, intent: Intent, view: View, count: int) -> NDArray[np.int64]:
+        """The ``count`` rows of either kind that score highest of those that may be hits; all if they are fewer."""
+        rows = np.arange(view.live.base, dtype=np.int64) if view.filtered is None else view.filtered.rows
+        rows = np.concatenate((view.among(rows), view.live_rows))
+        if count >= len(rows):
+            return rows
+        parts = (rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK))
+        scores = np.concatenate([self._inner(intent, self._of(part, view)) for part in parts])
+        return rows[np.argpartition(scores, -count)[-count:]]
 
     def scores(self, intent: Intent, rows: NDArray[np.int64], view: View) -> BehaviourScores:
         """How likely each of ``rows`` (K) is what shoppers are after: the greatest over the conjunctions."""

@@ -15,14 +15,19 @@ from rich.console import Console
 
 from index.build import build
 from index.explain import explain
+from index.expression import Conjunction
 from index.filter_syntax import parse as parse_filter
+from index.filters import Missing
 from index.fusion import FEWEST_QUERIES
 from index.journal import Change
+from index.live import nothing
 from index.operators import parse
 from index.refinement import Refinement
 from index.root import current
 from index.search import ModeError, Search, Searcher, UnknownProductError
+from index.selection import Selection
 from index.snapshot import BEHAVIOUR, BUNDLE, Snapshot, SnapshotError
+from index.view import View
 from model.behaviour import bundle as behaviour_bundle
 from model.behaviour.bundle import BehaviourBundleError
 from model.behaviour.features import product_features, query_features
@@ -211,6 +216,50 @@ def test_a_filter_holds_for_what_clicks_propose_too(searcher, wanted, passes, am
     found = searcher.search("gift for dad", mode=mode, limit=COUNT, refinement=refinement)
     assert all(passes(hit.product.price) for hit in found.hits)
     assert among <= set(ids(found))
+
+
+def test_a_page_is_full_although_what_clicks_lead_to_passes_no_filter(searcher):
+    """So many pass that candidates are fetched, and all that are fetched first do not."""
+    everything = searcher.search("housewarming", mode="behaviour", limit=COUNT)
+    rows = np.array([int(name[1:]) for name in ids(everything)])
+    mask = np.ones(COUNT, dtype=np.bool_)
+    mask[rows[:250]] = False
+    intent = searcher.channels.place((Conjunction(("housewarming",)),)).intent
+    points = searcher.snapshot.points
+    view = View(points, nothing(COUNT, dim=points.shape[1]), Missing("colour"), Selection(mask))
+    assert view.fetched(100) is not None
+    near = searcher.channels.behaviour.near(intent, view, depth=10)
+    assert mask[near].all()
+    assert set(rows[250:260].tolist()) <= set(near.tolist())
+
+
+@pytest.mark.parametrize("wanted", [None, "price < 20"])
+@pytest.mark.parametrize("limit", [10, 60])
+def test_a_page_is_full_after_most_of_what_clicks_lead_to_was_deleted(searcher, wanted, limit):
+    refinement = Refinement(filter=None if wanted is None else parse_filter(wanted))
+
+    def found(limit):
+        return ids(searcher.search("gift for dad", mode="behaviour", limit=limit, refinement=refinement))
+
+    everything = found(COUNT)
+    bring(searcher, [Change(name, None) for name in everything[:200]])
+    assert len(found(limit)) == limit
+    assert set(found(limit)) <= set(everything[200:])
+    assert found(COUNT) == everything[200:]
+
+
+def test_a_product_that_comes_to_pass_a_filter_is_found_by_its_clicks(searcher):
+    refinement = Refinement(filter=parse_filter("price > 1000"))
+    store(searcher, replace(searcher.find("p500")[0], price=2000.0))
+    found = searcher.search("housewarming", mode="behaviour", limit=5, refinement=refinement)
+    assert ids(found) == ["p500"]
+
+
+def test_the_last_page_has_new_products_too(searcher):
+    store(searcher, replace(searcher.find("p850")[0], product_id="new"))
+    found = ids(searcher.search("housewarming", mode="behaviour", limit=COUNT + 10))
+    assert len(found) == COUNT + 1
+    assert "new" in found
 
 
 def test_a_product_that_is_stored_again_keeps_its_clicks(searcher):
