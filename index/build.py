@@ -24,7 +24,7 @@ from index.documents import Documents, DocumentWriter
 from index.familiarity import check_familiar
 from index.fusion import Fusion
 from index.journal import JOURNAL, Journal
-from index.learning import learn_fusion, read_dev_judgments, with_later_clicks
+from index.learning import Teaching, learn_fusion, read_dev_judgments, with_later_clicks
 from index.lexical import LEXICAL, LexicalIndex, LexicalWriter
 from index.live import nothing
 from index.picture_files import PictureCensus, PictureWriter
@@ -53,7 +53,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from index.device import Device
-    from index.learning import Grades
     from model.behaviour.vectors import BehaviourVectors
     from model.catalog import Product
 
@@ -213,8 +212,10 @@ def build(
         )
         adopt(bundle_dir, bundle.FILES, draft / ENCODER)
         clicked = _add_behaviour(behaviour, learnt, draft, encoder, clock) if behaviour and learnt else 0
-        teaching = judged if learnt is None else with_later_clicks(judged, judgments, learnt)
-        fusion = _fuse(draft, encoder, clock, candidates, settings, teaching) if teaching else Fusion()
+        teaching = (
+            Teaching(judged) if learnt is None else with_later_clicks(judged, judgments, learnt, encoder.manifest)
+        )
+        fusion = _fuse(draft, encoder, clock, candidates, settings, teaching) if teaching.grades else Fusion()
         contents = Contents(
             model=encoder.manifest.version,
             geometry=encoder.manifest.geometry,
@@ -380,9 +381,9 @@ def _fuse(
     clock: _Clock,
     candidates: CandidateIndex,
     settings: CandidateSettings,
-    judged: Mapping[str, Grades],
+    teaching: Teaching,
 ) -> Fusion:
-    """Learn from ``judged`` queries how the channels in ``draft`` are fused."""
+    """Learn from judged queries how the channels in ``draft`` are fused."""
     documents = Documents(draft)
     try:
         points, lexical = load_points(draft / POINTS), LexicalIndex.load(draft / LEXICAL)
@@ -391,7 +392,7 @@ def _fuse(
         channels = Channels(encoder, candidates, settings, lexical, behaviour=behaviour)
         view = View(points, nothing(len(points), dim=encoder.manifest.geometry.dim))
         with clock.stage("fuse") as progress:
-            return learn_fusion(judged, channels, view, documents, on_progress=progress)
+            return learn_fusion(teaching, channels, view, documents, on_progress=progress)
     finally:
         documents.close()
 

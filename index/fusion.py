@@ -93,6 +93,8 @@ class Fusion(BaseModel):
     """What stands for the behaviour score of a product that nobody clicked."""
     queries: int = 0
     """How many queries there were to learn from."""
+    optimistic: bool = False
+    """Whether the text encoder was trained on some of them, for want of others: then it weighs more than it should."""
     metrics: dict[str, dict[str, float]] = {}
     """Retrieve metrics on those queries, by mode, and of ``text``, what hybrid is without the behaviour channel, if
     there is one; none where ir-measures is not installed."""

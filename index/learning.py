@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import random
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from index.channels import Wanted
 from index.expression import Conjunction
-from index.fusion import Fusion, Judged, learn
+from index.fusion import FEWEST_QUERIES, Fusion, Judged, learn
 from model.catalog import Rejects, fingerprint, read_judgments, split_of
 from model.metrics import RELEVANT_GRADE, RETRIEVE_DEPTH, grade
 
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from index.channels import Channels
     from index.documents import Documents
     from index.view import View
+    from model.behaviour import bundle as behaviour_bundle
     from model.behaviour.vectors import BehaviourVectors
+    from model.bundle import Manifest
 
 QUERIES = 2000
 """Judged queries to learn from, sampled if there are more."""
@@ -47,41 +49,64 @@ def read_dev_judgments(path: Path, *, max_reject_share: float) -> dict[str, Grad
     return judged
 
 
+class Teaching(NamedTuple):
+    """What teaches a fusion: judged products by query, ``optimistic`` if the text encoder was trained on some."""
+
+    grades: Mapping[str, Grades]
+    optimistic: bool = False
+
+
 def with_later_clicks(
-    judged: Mapping[str, Grades], judgments: Path | None, learnt: BehaviourVectors
-) -> Mapping[str, Grades]:
+    judged: Mapping[str, Grades], judgments: Path | None, learnt: BehaviourVectors, text: Manifest
+) -> Teaching:
     """What teaches a fusion with a behaviour channel: clicks that it does not know, and ``judged`` queries.
 
-    Where ``judgments`` are the very file that it was trained on, they teach nothing: it knows them by heart.
+    Where ``judgments`` are the very file that it was trained on, they teach nothing: it knows them by heart. As the
+    encoder of the bundle ``text`` knows clicks that it was trained on: then those teach whose queries it was not
+    trained on, or all if too few are left.
     """
     if judgments is not None and learnt.manifest.interactions == fingerprint(judgments):
         judged = {}
-    clicks = learnt.later_clicks()
-    return {**{query: dict.fromkeys(found, RELEVANT_GRADE) for query, found in clicks.items()}, **judged}
+    clicks = {query: dict.fromkeys(found, RELEVANT_GRADE) for query, found in learnt.later_clicks().items()}
+    if not _trained_on_later_clicks(text, learnt.manifest):
+        return Teaching({**clicks, **judged})
+    unseen = {query: found for query, found in clicks.items() if split_of(query) != "train"}
+    if len(unseen.keys() | judged.keys()) >= FEWEST_QUERIES:
+        return Teaching({**unseen, **judged})
+    return Teaching({**clicks, **judged}, optimistic=unseen != clicks)
+
+
+def _trained_on_later_clicks(text: Manifest, learnt: behaviour_bundle.Manifest) -> bool:
+    """Whether a text encoder was trained on the file of a behaviour channel, or on one that goes on for longer."""
+    if text.interactions == learnt.interactions:
+        return True
+    return text.until is not None and learnt.until is not None and text.until > learnt.until
 
 
 def learn_fusion(
-    judged: Mapping[str, Grades],
+    teaching: Teaching,
     channels: Channels,
     view: View,
     documents: Documents,
     *,
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Fusion:
-    """The fusion that suits ``judged`` queries best; products that ``documents`` lack teach nothing."""
-    queries = list(judged)
+    """The fusion that suits the judged queries best; products that ``documents`` lack teach nothing."""
+    queries = list(teaching.grades)
     if len(queries) > QUERIES:
         queries = random.Random(_SEED).sample(queries, QUERIES)  # noqa: S311 - a sample, not a secret
 
     def example(query: str) -> Judged:
-        return _example(query, judged[query], channels, view, documents)
+        return _example(query, teaching.grades[query], channels, view, documents)
 
     examples: list[Judged] = []
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         for found in pool.map(example, queries):
             examples.append(found)
             on_progress(len(examples), len(queries))
-    return learn(examples)
+    fusion = learn(examples)
+    optimistic = teaching.optimistic and fusion.method == "weighted"
+    return fusion.model_copy(update={"optimistic": optimistic})
 
 
 def _example(query: str, graded: Grades, channels: Channels, view: View, documents: Documents) -> Judged:

@@ -55,13 +55,26 @@ class Manifest(BaseModel):
     geometry: Geometry
     catalog: str
     """Fingerprint of the catalogue it was trained on, ``sha256:…``."""
+    interactions: str | None = None
+    """That of the interactions, if there were any."""
+    until: str | None = None
+    """The time of the last interaction learnt from, ISO 8601 in UTC; None where they have no times."""
     files: dict[str, str]
     """SHA-256 of every payload file."""
     training: dict[str, object]
     """How it was made: seed, minutes, steps, data and dev metrics; for people, never read by code."""
 
 
-def seal(directory: Path, *, geometry: Geometry, created: str, catalog: str, training: dict[str, object]) -> Manifest:
+def seal(
+    directory: Path,
+    *,
+    geometry: Geometry,
+    created: str,
+    catalog: str,
+    training: dict[str, object],
+    interactions: str | None = None,
+    until: str | None = None,
+) -> Manifest:
     """Write the manifest of a directory whose payload is complete, and return it."""
     files = manifests.checksums(directory, _PAYLOAD)
     identity = hashlib.sha256((geometry.model_dump_json() + "".join(files.values())).encode()).hexdigest()
@@ -70,6 +83,8 @@ def seal(directory: Path, *, geometry: Geometry, created: str, catalog: str, tra
         created=created,
         geometry=geometry,
         catalog=catalog,
+        interactions=interactions,
+        until=until,
         files=files,
         training=training,
     )

@@ -86,6 +86,8 @@ def export(
     catalog: str,
     training: dict[str, object],
     samples: Sequence[str],
+    interactions: str | None = None,
+    until: str | None = None,
 ) -> Manifest:
     """Write ``model`` as an encoder bundle at ``out``, which must not exist, in one rename.
 
@@ -110,6 +112,8 @@ def export(
             geometry=geometry,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             catalog=catalog,
+            interactions=interactions,
+            until=until,
             training=training,
         )
         for texts in (samples, samples[:1], [" ".join(samples)]):

@@ -89,6 +89,7 @@ def write_bundle(
     gamma: float = 0.9,
     terms: Terms = "word",
     seed: int = 0,
+    interactions: str | None = None,
 ) -> Manifest:
     """An encoder bundle that knows ``texts``: a text is the mean of its terms, those of their features.
 
@@ -112,7 +113,14 @@ def write_bundle(
     _save(directory / bundle.QUERY_ENCODER, region, weights, ("centre", "limit"), dim)
     _save_explainer(directory / bundle.EXPLAINER)
     geometry = bundle.Geometry(dim=dim, curvature=curvature, gamma=gamma)
-    return bundle.seal(directory, geometry=geometry, created=CREATED, catalog="sha256:0123456789ab", training={})
+    return bundle.seal(
+        directory,
+        geometry=geometry,
+        created=CREATED,
+        catalog="sha256:0123456789ab",
+        interactions=interactions,
+        training={},
+    )
 
 
 def write_image_bundle(directory: Path, *, sheet: bool = False) -> image_bundle.Manifest:

@@ -133,7 +133,8 @@ def _without_channel(searcher: Searcher, learnt: BehaviourVectors) -> Searcher:
     channels = replace(searcher.channels, behaviour=None)
     snapshot = searcher.snapshot
     view = View(snapshot.points, nothing(len(snapshot.points), dim=snapshot.points.shape[1]))
-    fusion = learn_fusion(with_later_clicks({}, None, learnt), channels, view, snapshot.documents)
+    teaching = with_later_clicks({}, None, learnt, channels.encoder.manifest)
+    fusion = learn_fusion(teaching, channels, view, snapshot.documents)
     return Searcher(replace(snapshot, manifest=snapshot.manifest.model_copy(update={"fusion": fusion})), channels)
 
 

@@ -202,6 +202,11 @@ def seconds(text: str) -> float:
     return found if _EARLIEST <= found <= now() + _DAY else nan
 
 
+def moment(time: float) -> str:
+    """A time in Unix seconds as ISO 8601 in UTC; such texts are in the order of their times."""
+    return datetime.fromtimestamp(time, UTC).isoformat(timespec="seconds")
+
+
 def _counted(text: str) -> float:
     """Seconds of a number of them, or of what it is by its size; NaN for others."""
     try:
@@ -217,8 +222,8 @@ def _counted(text: str) -> float:
 def _told(text: str) -> float:
     """Seconds of a time in ISO 8601, NaN for others."""
     try:
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        found = datetime.fromisoformat(text)
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return nan
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING
 
+from model.behaviour.clicks import seconds
 from model.catalog import Rejects, read_interactions, read_products, searchable_text, split_of
 from model.metrics import RELEVANT_GRADE, grade
 
@@ -28,6 +30,8 @@ class Examples:
     texts: list[str]
     unmatched: int = 0
     """Interactions with products that the catalogue lacks; they teach nothing."""
+    until: float = -inf
+    """The time of the last interaction that teaches, in Unix seconds; −∞ where none has one."""
     train: dict[str, Grades] = field(default_factory=dict)
     dev: dict[str, Grades] = field(default_factory=dict)
 
@@ -70,3 +74,5 @@ def _learn(examples: Examples, rows: dict[str, int], interaction: Interaction) -
         return
     graded = (examples.train if split == "train" else examples.dev).setdefault(interaction.query, {})
     graded[row] = max(graded.get(row, 0), grade_of(interaction))
+    if (time := seconds(interaction.time)) > examples.until:
+        examples.until = time

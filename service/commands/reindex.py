@@ -240,6 +240,7 @@ def _how_fused(fusion: Fusion, *, behaviour: bool) -> str:
     return (
         f"{fusion.lexical_weight:.3g} · BM25 − {fusion.distance_weight:.3g} · distance{clicks if behaviour else ''}, "
         f"learnt on {fusion.queries:,} dev queries"
+        + (", some of which the text encoder was trained on: it weighs more than it should" * fusion.optimistic)
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import TYPE_CHECKING
 
 import typer
@@ -25,6 +26,7 @@ def train_text(
     """Train and write an encoder bundle; returns its manifest and what a person wants to read of it."""
     import torch
 
+    from model.behaviour.clicks import moment
     from model.catalog import fingerprint
     from model.export import export
     from model.training.examples import read_examples
@@ -42,6 +44,8 @@ def train_text(
         trained.tokenizer,
         out,
         catalog=source,
+        interactions=None if interactions is None else data["interactions"],
+        until=moment(examples.until) if isfinite(examples.until) else None,
         training={
             "recipe": recipe.model_dump(),
             "products": len(examples.texts),

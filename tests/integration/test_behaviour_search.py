@@ -32,7 +32,7 @@ from model.behaviour import bundle as behaviour_bundle
 from model.behaviour.bundle import BehaviourBundleError
 from model.behaviour.features import product_features, query_features
 from model.behaviour.vectors import BehaviourVectors
-from model.catalog import fingerprint
+from model.catalog import fingerprint, split_of
 from service import drawing
 
 COUNT = 900
@@ -355,6 +355,23 @@ def test_later_clicks_teach_how_much_the_channel_counts(files, tmp_path):
         assert told.behaviour != 0
     finally:
         searcher.close()
+
+
+@pytest.mark.parametrize(("count", "optimistic"), [(FEWEST_QUERIES, True), (10 * FEWEST_QUERIES, False)])
+def test_clicks_that_the_text_was_trained_on_do_not_teach_how_much_it_counts(tmp_path, count, optimistic):
+    names = [f"want {i}" for i in range(count)]
+    clicks = {name: [IDS[place], IDS[place + 1]] for place, name in enumerate(names)}
+    encoder = write_bundle(tmp_path / "model", TITLES, interactions="sha256:1")
+    later = {name: found[:1] for name, found in clicks.items()}
+    write_behaviour(tmp_path / "behaviour", encoder, IDS, clicks, later=later, dim=32, interactions="sha256:1")
+    fusion = build(
+        bundle_dir=tmp_path / "model",
+        catalog=write_catalog(tmp_path / "catalog.csv", TITLES),
+        root=tmp_path / "index",
+        behaviour=tmp_path / "behaviour",
+    ).fusion
+    assert fusion.queries == (count if optimistic else sum(split_of(name) != "train" for name in names))
+    assert (fusion.method, fusion.optimistic) == ("weighted", optimistic)
 
 
 def test_pairs_that_the_channel_knows_by_heart_teach_nothing(files, tmp_path):

@@ -15,6 +15,7 @@ import pytest
 import torch
 from fakes import shop_titles, write_bundle, write_catalog
 
+from model.behaviour.clicks import moment, seconds
 from model.bundle import load_manifest
 from model.catalog import Rejects, fingerprint, read_interactions, read_products, searchable_text, split_of
 from model.encoders import Anthem, EncoderConfig
@@ -124,6 +125,9 @@ def test_training_teaches_what_no_untrained_model_knows(trained, examples):
 def test_the_bundle_tells_how_it_was_made(trained, shop, examples):
     manifest = load_manifest(trained)
     assert manifest.catalog == fingerprint(shop[0])
+    assert manifest.interactions == fingerprint(shop[1])
+    times = [one.time for one in read_interactions(shop[1], Rejects()) if split_of(one.query) != "test"]
+    assert manifest.until == moment(max(map(seconds, times)))
     assert manifest.geometry.dim == DIM
     assert manifest.geometry.curvature == 1.0
     training = manifest.training
@@ -318,7 +322,7 @@ def stopped(*args, **kwargs):
     raise StoppedError
 
 
-def export_random_weights(model, tokenizer, out, *, catalog, training, samples):
+def export_random_weights(model, tokenizer, out, *, samples, **_):
     """Exporting replaced by a bundle of the same shape with random weights."""
     return write_bundle(out, samples, dim=model.config.dim)
 

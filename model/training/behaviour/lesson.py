@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.behaviour.clicks import gather, query_key
+from model.behaviour.clicks import gather, moment, query_key
 from model.catalog import CatalogError, Rejects, read_interactions, read_products, searchable_text, split_of
 
 if TYPE_CHECKING:
@@ -107,5 +106,5 @@ def _split(clicks: Clicks, products: int, seed: int) -> tuple[Clicks, NDArray[np
         kept = np.ones(len(clicks), dtype=np.bool_)
         kept[later] = False
         train, dev = clicks.where(kept), np.unique(keys[later])
-        until = datetime.fromtimestamp(clicks.time[cut - 1], UTC).isoformat(timespec="seconds") if cut else None
+        until = moment(clicks.time[cut - 1]) if cut else None
     return train, np.sort(rng.permutation(dev)[:_MOST_DEV_PAIRS]), until
