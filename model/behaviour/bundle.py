@@ -5,11 +5,13 @@ Its layout is frozen under ``FORMAT``; N products, Q known queries, F axes of th
     manifest.json         what it says of itself, and the SHA-256 of every other file
     product_ids.txt       a line for each product; the order is that of all arrays of N rows
     products.npy          (N, d) float32
-    queries.txt           a line for each known query, as :func:`model.behaviour.clicks.query_key` writes it
+    queries.txt           a line for each known query, as :func:`model.behaviour.clicks.query_key` writes it, the most
+                          clicked first
     queries.npy           (Q, d) float32
     query_projection.npy  (F + 1, d) float32: what maps a query's text vector, with a 1 behind it, to a vector
     product_projection.npy  (F + 1, d) float32: the same of products, for those that no click knows
-    query_features.npy    (Q, F) float32, the known queries' text vectors, if the manifest's ``mapping`` asks for them
+    query_features.npy    (A, F) float32, the text vectors of the first known queries, those that others are compared
+                          with, if the manifest's ``mapping`` asks for them
     leanings.npy          (N,) float32: how much of a product's vector comes from sessions, 0 to 1
     companions.npy        (N, 5) int32: the products that most share sessions with a product, −1 where there are fewer
     askings.npy           (N, 5) int32: the queries that most led to a product, −1 where there are fewer
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FORMAT = 2
+COMPARED = 10_000
+"""Known queries that an unknown one is compared with, at most: at 256 axes that takes half a millisecond."""
 MANIFEST = manifests.MANIFEST
 PRODUCT_IDS, PRODUCTS = "product_ids.txt", "products.npy"
 QUERIES, QUERY_VECTORS = "queries.txt", "queries.npy"

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_BLOCK = 64
+
+
 class BehaviourVectors:
     """Vectors whose inner products say how likely a query leads to a product; safe to call from several threads.
 
@@ -41,9 +44,15 @@ class BehaviourVectors:
         )
         self._companions = _array(directory / bundle.COMPANIONS, (said.products, None))
         self._askings = _array(directory / bundle.ASKINGS, (said.products, None))
-        self._features = (
-            _array(directory / bundle.QUERY_FEATURES, (said.queries, said.features)) if said.mapping.share > 0 else None
-        )
+        self._compared = None
+        if said.mapping.share > 0:
+            path = directory / bundle.QUERY_FEATURES
+            features = _array(path, (None, said.features))
+            if len(features) > said.queries:
+                raise bundle.BehaviourBundleError(
+                    f"{path} has {len(features):,} rows, for {said.queries:,} known queries"
+                )
+            self._compared = features, self._queries[: len(features)]
 
     @cached_property
     def product_ids(self) -> list[str]:
@@ -64,9 +73,8 @@ class BehaviourVectors:
         found = project(features, self._of_queries)
         rows = [self._rows.get(query_key(query), -1) for query in queries]
         known = np.array([row >= 0 for row in rows], dtype=np.bool_)
-        mapping = self.manifest.mapping
-        if self._features is not None and not known.all() and len(self._texts):
-            found[~known] = mixed(features[~known], found[~known], self._features, self._queries, mapping)
+        if self._compared is not None and not known.all() and len(self._texts):
+            found[~known] = mixed(features[~known], found[~known], *self._compared, self.manifest.mapping)
         found[known] = self._queries[[row for row in rows if row >= 0]]
         return found
 
@@ -111,17 +119,32 @@ def mixed(
 ) -> NDArray[np.float32]:
     """Vectors (B, d) of unknown queries: part projection, part the mean of the known queries nearest in text.
 
-    The mean is weighted by the softmax of cosine times ``sharpness``.
+    The mean is weighted by the softmax of cosine times ``sharpness``. Memory is a few numbers for each of the known
+    (K) and ``_BLOCK`` of the unknown.
     """
+    found = np.empty_like(projected)
+    for start in range(0, len(features), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        mean = _neighbours(features[part], known_features, known_vectors, mapping)
+        found[part] = (1.0 - mapping.share) * projected[part] + mapping.share * mean
+    return found
+
+
+def _neighbours(
+    features: NDArray[np.float32],
+    known_features: NDArray[np.float32],
+    known_vectors: NDArray[np.float32],
+    mapping: bundle.Mapping,
+) -> NDArray[np.float32]:
+    """The means (B, d) of the known queries nearest in text to those of ``features`` (B, F)."""
     cosines = features @ known_features.T
     count = min(mapping.neighbours, cosines.shape[1])
     near = np.argpartition(cosines, -count, axis=1)[:, -count:]
     logits = mapping.sharpness * np.take_along_axis(cosines, near, axis=1)
     weights = np.exp(logits - logits.max(axis=1, keepdims=True))
     weights /= weights.sum(axis=1, keepdims=True)
-    mean = np.einsum("bk,bkd->bd", weights, known_vectors[near])
-    found: NDArray[np.float32] = ((1.0 - mapping.share) * projected + mapping.share * mean).astype(np.float32)
-    return found
+    mean: NDArray[np.float32] = np.einsum("bk,bkd->bd", weights, known_vectors[near])
+    return mean
 
 
 def _lines(path: Path, count: int) -> list[str]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tracemalloc
 from collections import Counter, defaultdict
 from types import SimpleNamespace
 
@@ -106,6 +107,57 @@ def test_an_unknown_query_may_be_told_by_known_ones_like_it(written, trained):
     expected = 0.75 * projected + 0.25 * weights @ done.embeddings.queries.double().numpy()[near]
     np.testing.assert_allclose(found[0], expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(found[1], done.embeddings.queries[2])
+
+
+def test_an_unknown_query_is_compared_with_the_most_clicked_ones_alone(written, trained, monkeypatch):
+    monkeypatch.setattr(bundle, "COMPARED", 4)
+    graphs, features, done = trained
+    directory = written(share=1.0)
+    clicked = np.bincount(graphs.query, weights=graphs.count, minlength=QUERIES)
+    first = (directory / bundle.QUERIES).read_text(encoding="utf-8").splitlines()[:4]
+    rows = [TEXTS.index(text) for text in first]
+    assert clicked[rows].tolist() == sorted(clicked, reverse=True)[:4]
+    found = BehaviourVectors(directory).encode_queries(["new"], features[0].numpy()[[8]])
+    asked = mixed(
+        features[0].numpy()[[8]],
+        found,
+        features[0].numpy()[rows],
+        done.embeddings.queries.numpy()[rows],
+        Mapping(share=1.0, neighbours=3, sharpness=2.0),
+    )
+    np.testing.assert_allclose(found, asked, rtol=1e-4, atol=1e-6)
+
+
+def test_more_text_vectors_than_known_queries_are_refused(written):
+    directory = written(share=0.5)
+    features = np.load(directory / bundle.QUERY_FEATURES)
+    np.save(directory / bundle.QUERY_FEATURES, np.concatenate((features, features)))
+    manifest = bundle.Manifest.model_validate_json((directory / bundle.MANIFEST).read_bytes())
+    with pytest.raises(BehaviourBundleError, match="has 16 rows, for 8 known queries"):
+        BehaviourVectors(directory, manifest=manifest)
+
+
+def test_a_mapping_takes_memory_for_few_queries_at_a_time():
+    """That of all cosines would be 160 MB, and of their order twice as much."""
+    rng = np.random.default_rng(0)
+    asked, known = (rng.normal(size=(count, 4)).astype(np.float32) for count in (4_000, 10_000))
+    tracemalloc.start()
+    try:
+        found = mixed(asked, 0 * asked, known, known, Mapping(share=1.0, neighbours=10, sharpness=1.0))
+        assert tracemalloc.get_traced_memory()[1] < 40e6
+    finally:
+        tracemalloc.stop()
+    alone = mixed(asked[3_999:], 0 * asked[3_999:], known, known, Mapping(share=1.0, neighbours=10, sharpness=1.0))
+    np.testing.assert_allclose(found[3_999:], alone, rtol=1e-4)
+
+
+def test_a_mapping_is_chosen_with_the_queries_that_will_be_compared(trained, monkeypatch):
+    _, features, done = trained
+    query, product = np.repeat(np.arange(4, 9), 10), np.tile(np.arange(10), 5)
+    few = choose_mapping(done, features[0], np.arange(2), query, product)
+    assert choose_mapping(done, features[0], np.arange(4), query, product) != few
+    monkeypatch.setattr(bundle, "COMPARED", 2)
+    assert choose_mapping(done, features[0], np.arange(4), query, product) == few
 
 
 def test_with_fewer_known_queries_than_neighbours_all_are_asked():

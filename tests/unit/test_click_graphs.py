@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 import numpy as np
 import pytest
@@ -41,6 +41,13 @@ def test_graphs_are_what_counting_by_hand_gives(found, min_count, most):
     assert sorted(map(sorted, members.values())) == sorted(map(sorted, wanted))
     assert graphs.sessions == len(wanted)
     assert (graphs.alone, graphs.crowded) == (sizes.count(1), sum(size > most for size in sizes))
+
+
+@given(events)
+def test_the_most_clicked_queries_come_first(found):
+    counts = Counter(query for query, _, _ in found)
+    known = build(clicks_of(found), PRODUCTS).known_queries().tolist()
+    assert known == sorted(counts, key=lambda query: (-counts[query], query))
 
 
 def test_a_session_of_rare_products_weighs_more_than_one_of_bestsellers():

@@ -68,7 +68,7 @@ def export(
             bundle.LATER: np.stack(pairs, axis=1).astype(np.int32),
         }
         if mapping.share > 0:
-            arrays[bundle.QUERY_FEATURES] = features[0].numpy()[known]
+            arrays[bundle.QUERY_FEATURES] = features[0].numpy()[known[: bundle.COMPARED]]
         for name, array in arrays.items():
             np.save(directory / name, array, allow_pickle=False)
         return bundle.seal(

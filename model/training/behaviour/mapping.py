@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from model.behaviour import bundle
 from model.behaviour.bundle import Mapping
 from model.behaviour.vectors import mixed
 from model.training.behaviour.dev import mean_reciprocal_rank
@@ -49,14 +50,16 @@ def choose_mapping(
 ) -> tuple[Mapping, dict[str, float]]:
     """The mapping that answers the dev pairs (P,) of unknown queries best, and each share's MRR.
 
+    Of the ``known`` queries (K,), the first are compared with, as they will be when the bundle serves.
     The projection alone costs nothing when a query is asked, so it stays unless neighbours are clearly better.
     """
     here = ~np.isin(query, known)
     unknown, places = np.unique(query[here], return_inverse=True)
     wanted = torch.from_numpy(product[here])
+    compared = known[: bundle.COMPARED]
     tried = {}
-    for share in SHARES if len(known) and len(wanted) >= _FEWEST else ():
-        vectors = with_mapping(trained, features, known, unknown, share=share)
+    for share in SHARES if len(compared) and len(wanted) >= _FEWEST else ():
+        vectors = with_mapping(trained, features, compared, unknown, share=share)
         tried[share] = mean_reciprocal_rank(trained.network, vectors[places], trained.embeddings.products, wanted)
     best = max(tried, key=lambda share: tried[share], default=0.0)
     if best and tried[best] < _CLEARLY * tried[0.0]:
