@@ -98,7 +98,12 @@ def train_behaviour(asked: Asked) -> tuple[Manifest, dict[str, str]]:
             judge=lambda network, z: mean_reciprocal_rank(network, z.queries[later], z.products, wanted),
             report=report,
             directory=asked.checkpoint,
-            data={**sources, "text": encoder.manifest.version, "all_queries": str(asked.all_queries)},
+            data={
+                **sources,
+                "text": encoder.manifest.version,
+                "all_queries": str(asked.all_queries),
+                "pause": str(asked.pause_minutes),
+            },
         )
         trained = _started(trainer, asked).fit()
     known = graphs.known_queries()

@@ -20,6 +20,7 @@ from model.sample import files
 from model.sample.shop import Shop
 from model.training.behaviour import trainer
 from model.training.behaviour.lesson import read_lesson
+from model.training.checkpoint import ResumeError
 from service.cli import app
 from service.commands import CommandError
 from service.commands.train import train
@@ -116,6 +117,17 @@ def test_a_stopped_training_is_taken_up_again(shop, tmp_path, monkeypatch, capsy
     run(shop, tmp_path / "whole")
     one, other = (bundle.load_manifest(tmp_path / name) for name in ("behaviour", "whole"))
     assert one.version == other.version
+
+
+@pytest.mark.parametrize(("asked", "said"), [({"pause": 5.0}, r"pause '30\.0', not '5\.0'")])
+def test_a_training_on_other_graphs_is_not_taken_up(shop, tmp_path, monkeypatch, asked, said):
+    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", -1.0)
+    with monkeypatch.context() as patch:
+        patch.setattr("model.training.behaviour.export.export", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run(shop, tmp_path / "behaviour")
+    with pytest.raises(ResumeError, match=said):
+        run(shop, tmp_path / "behaviour", **asked)
 
 
 @pytest.mark.parametrize(
