@@ -56,10 +56,17 @@ class Graphs:
         """S, the number of hyperedges."""
         return len(self.session_weight)
 
+    @property
+    def telling(self) -> NDArray[np.bool_]:
+        """Which pairs (P,) tell anything: the edges, and those that brought a product into a session."""
+        telling = self.edge.copy()
+        telling[self.member_pair] = True
+        return telling
+
     def known_queries(self) -> NDArray[np.int32]:
-        """The queries that any pair has, the most clicked first; equal counts go by number."""
-        counts = np.zeros(self.queries, dtype=np.int64)
-        np.add.at(counts, self.query, self.count)
+        """The queries that any telling pair has, the most clicked first; equal counts go by number."""
+        telling, counts = self.telling, np.zeros(self.queries, dtype=np.int64)
+        np.add.at(counts, self.query[telling], self.count[telling])
         order = np.argsort(-counts, kind="stable")
         return order[: np.count_nonzero(counts)].astype(np.int32)
 

@@ -60,6 +60,12 @@ def train(
             min=0.0, help="Minutes that end a session which has no session_id (behaviour).", show_default="30"
         ),
     ] = None,
+    min_count: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Clicks that a query and a product need to be learnt as a pair (behaviour).", show_default="1"
+        ),
+    ] = None,
     all_queries: Annotated[
         bool,
         typer.Option(
@@ -124,6 +130,7 @@ def train(
             ("--interactions", interactions): ("text", "behaviour"),
             ("--text", text): ("behaviour",),
             ("--pause", pause): ("behaviour",),
+            ("--min-count", min_count): ("behaviour",),
             ("--all-queries", all_queries or None): ("behaviour",),
             ("--rejects", rejects): ("behaviour",),
             ("--image-root", image_root): ("image",),
@@ -153,6 +160,7 @@ def train(
                 seed=seed,
                 width=dim,
                 pause_minutes=PAUSE_MINUTES if pause is None else pause,
+                min_count=1 if min_count is None else min_count,
                 all_queries=all_queries,
                 threads=threads,
                 checkpoint=state,

@@ -41,6 +41,7 @@ class Asked:
     seed: int = 0
     width: int | None = None
     pause_minutes: float = PAUSE_MINUTES
+    min_count: int = 1
     all_queries: bool = False
     threads: int | None = None
     rejects: Path | None = None
@@ -56,7 +57,7 @@ def train_behaviour(asked: Asked) -> tuple[Manifest, dict[str, str]]:
     from model.behaviour.clicks import Limits
     from model.behaviour.features import product_features, query_features
     from model.behaviour.graphs import build
-    from model.catalog import fingerprint
+    from model.catalog import CatalogError, fingerprint
     from model.runtime import TextEncoder
     from model.training.behaviour.dev import mean_reciprocal_rank
     from model.training.behaviour.export import export
@@ -73,10 +74,12 @@ def train_behaviour(asked: Asked) -> tuple[Manifest, dict[str, str]]:
         all_queries=asked.all_queries,
         seed=asked.seed,
     )
-    graphs = build(lesson.train, len(lesson.product_ids))
+    graphs = build(lesson.train, len(lesson.product_ids), min_count=asked.min_count)
     _say_start(lesson, graphs, rejects)
     if asked.rejects is not None:
         _list_rejects(asked.rejects, rejects["interactions"], lesson)
+    if not graphs.edge.any():
+        raise CatalogError(f"no pair of query and product has {asked.min_count:,} clicks: give a lower --min-count")
     features = (
         torch.from_numpy(query_features(encoder, lesson.train.queries)),
         torch.from_numpy(product_features(encoder, lesson.texts)),
@@ -103,6 +106,7 @@ def train_behaviour(asked: Asked) -> tuple[Manifest, dict[str, str]]:
                 "text": encoder.manifest.version,
                 "all_queries": str(asked.all_queries),
                 "pause": str(asked.pause_minutes),
+                "min_count": str(asked.min_count),
             },
         )
         trained = _started(trainer, asked).fit()
@@ -127,6 +131,8 @@ def train_behaviour(asked: Asked) -> tuple[Manifest, dict[str, str]]:
             "seconds": round(trained.seconds, 1),
             "clicks": len(lesson.train),
             "pairs": len(graphs.query),
+            "edges": int(graphs.edge.sum()),
+            "min_count": asked.min_count,
             "sessions": graphs.sessions,
             "test_clicks_left_alone": lesson.untouched,
             "remarks": [*lesson.remarks(), *graphs.remarks()],

@@ -76,6 +76,21 @@ def test_with_all_queries_test_queries_are_learnt_too(shop, tmp_path, capsys):
     assert capsys.readouterr().err.count("left alone") == 1
 
 
+def test_pairs_that_were_clicked_too_seldom_are_no_edges(shop, tmp_path):
+    run(shop, tmp_path / "all")
+    run(shop, tmp_path / "frequent", min_count=3)
+    every, frequent = (bundle.load_manifest(tmp_path / name) for name in ("all", "frequent"))
+    assert 0 < frequent.training["edges"] < every.training["edges"] == every.training["pairs"]
+    assert frequent.training["min_count"] == 3
+    assert frequent.queries < every.queries
+
+
+def test_where_no_pair_was_clicked_often_enough_training_is_refused(shop, tmp_path):
+    with pytest.raises(CatalogError, match="no pair of query and product has 10,000 clicks"):
+        run(shop, tmp_path / "behaviour", min_count=10_000)
+    assert not (tmp_path / "behaviour").exists()
+
+
 def test_unknown_products_and_bad_rows_are_counted_and_listed(shop, tmp_path, capsys):
     spoilt = tmp_path / "spoilt.csv"
     lines = (shop / "interactions.csv").read_text(encoding="utf-8").splitlines()
@@ -119,7 +134,13 @@ def test_a_stopped_training_is_taken_up_again(shop, tmp_path, monkeypatch, capsy
     assert one.version == other.version
 
 
-@pytest.mark.parametrize(("asked", "said"), [({"pause": 5.0}, r"pause '30\.0', not '5\.0'")])
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"pause": 5.0}, r"pause '30\.0', not '5\.0'"),
+        ({"min_count": 3}, "min_count '1', not '3'"),
+    ],
+)
 def test_a_training_on_other_graphs_is_not_taken_up(shop, tmp_path, monkeypatch, asked, said):
     monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", -1.0)
     with monkeypatch.context() as patch:
@@ -137,6 +158,7 @@ def test_a_training_on_other_graphs_is_not_taken_up(shop, tmp_path, monkeypatch,
         ({"interactions": None}, "needs --interactions and, from `saddle train`, --text"),
         ({"terms": "trigram", "curvature": 0.0}, "--curvature and --terms mean nothing to the behaviour channel"),
         ({"channel": "text"}, "--text mean nothing to the text channel"),
+        ({"channel": "text", "text": None, "min_count": 2}, "--min-count mean nothing to the text channel"),
     ],
 )
 def test_options_of_the_other_channel_are_refused(shop, tmp_path, changes, said):

@@ -188,6 +188,15 @@ def test_companions_and_askings_are_what_counting_gives(trained):
     assert askings(graphs).tolist() == [best(led[product]) for product in range(PRODUCTS)]
 
 
+def test_a_pair_that_is_no_edge_and_of_no_session_tells_nothing():
+    """Query 0 was asked often, 1 once in a session, 2 once and in none."""
+    rows = [(0, 3, -1), (0, 3, -1), (1, 4, 0), (1, 5, 0), (2, 6, -1), (0, 7, -1)]
+    query, product, session = np.array(rows, dtype=np.int32).T
+    graphs = build(Clicks(TEXTS[:3], query, product, session, time=np.arange(6.0)), 8, min_count=2)
+    assert graphs.known_queries().tolist() == [0, 1]
+    assert askings(graphs)[:, 0].tolist() == [-1, -1, -1, 0, 1, 1, -1, -1]
+
+
 def test_explanations_name_products_and_queries(written, trained):
     found = BehaviourVectors(written())
     graphs = trained[0]

@@ -111,9 +111,9 @@ def companions(graphs: Graphs) -> NDArray[np.int32]:
 
 
 def askings(graphs: Graphs) -> NDArray[np.int32]:
-    """For each product the queries that most led to it (N, ``TOLD``) int32, −1 where there are fewer."""
-    found = np.full((graphs.products, TOLD), -1, dtype=np.int32)
-    _most(found, graphs.product, graphs.query, graphs.count)
+    """For each product the known queries that most led to it (N, ``TOLD``) int32, −1 where there are fewer."""
+    found, telling = np.full((graphs.products, TOLD), -1, dtype=np.int32), graphs.telling
+    _most(found, graphs.product[telling], graphs.query[telling], graphs.count[telling])
     return found
 
 
