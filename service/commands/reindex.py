@@ -80,7 +80,11 @@ def reindex(
         float, typer.Option(min=0.0, max=1.0, help="Share of bad rows above which nothing is published.")
     ] = 0.05,
     rejects: Annotated[
-        Path | None, typer.Option(help="File to list bad rows in; by default rejects.jsonl in --out.")
+        Path | None,
+        typer.Option(
+            help="File to list bad rows in; by default rejects.jsonl in --out. What of --interactions was left out is "
+            "listed beside it, in rejects-interactions.jsonl."
+        ),
     ] = None,
     as_of: Annotated[
         datetime | None,
@@ -126,7 +130,16 @@ def reindex(
     with ExitStack() as stack:
         if interactions is not None:
             behaviour = stack.enter_context(
-                _learnt(model, catalog, interactions, out, minutes, max_reject_share, all_queries=all_queries)
+                _learnt(
+                    model,
+                    catalog,
+                    interactions,
+                    out,
+                    minutes,
+                    max_reject_share,
+                    all_queries=all_queries,
+                    rejects=rejects_path.with_stem(f"{rejects_path.stem}-interactions"),
+                )
             )
         on_progress = stack.enter_context(_progress())
         report = build(
@@ -163,6 +176,7 @@ def _learnt(
     max_reject_share: float,
     *,
     all_queries: bool,
+    rejects: Path,
 ) -> Iterator[Path]:
     """A behaviour bundle learnt from ``interactions``, there for as long as the context lasts.
 
@@ -183,6 +197,7 @@ def _learnt(
             checkpoint=checkpoint,
             others_checkpoint="discard",
             max_reject_share=max_reject_share,
+            rejects=rejects,
         )
         computing.prepare()
         train_behaviour(asked)

@@ -241,6 +241,24 @@ def test_one_command_learns_from_clicks_and_indexes(shop, tmp_path):
     assert not [name for name in left if name.startswith(".behaviour")]
 
 
+def test_what_of_the_clicks_could_not_be_used_is_listed_beside_the_rejects_of_the_catalogue(shop, tmp_path):
+    spoilt = tmp_path / "spoilt.csv"
+    lines = (shop / "interactions.csv").read_text(encoding="utf-8").splitlines()
+    query, product = (lines[0].split(",").index(name) for name in ("query", "product_id"))
+    bad = [""] * (lines[0].count(",") + 1)
+    bad[product] = "P0000001"
+    gone = [*bad]
+    gone[query], gone[product] = "lamp", "gone"
+    spoilt.write_text("\n".join([*lines, ",".join(bad), ",".join(gone)]) + "\n", encoding="utf-8")
+    asked = ("--interactions", str(spoilt), "--minutes", "0.05")
+    named = tmp_path / "bad" / "rejects.jsonl"
+    for more, place in (((), tmp_path / "index"), (("--rejects", str(named)), named.parent)):
+        result = reindex(shop, tmp_path / "index", *asked, *more)
+        assert result.exit_code == 0, result.output
+        text = (place / "rejects-interactions.jsonl").read_text(encoding="utf-8")
+        assert [json.loads(line)["reason"] for line in text.splitlines()] == ["empty query", "unknown product_id"]
+
+
 def fail(monkeypatch):
     """Have the next build fail, after all that was to be learnt is learnt."""
 
