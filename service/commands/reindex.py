@@ -6,14 +6,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from shutil import rmtree
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from index.shapes import Choice  # noqa: TC001 - typer reads the annotation
-from service.commands import CommandError, computing
-from service.commands.train_behaviour import MINUTES, Asked, train_behaviour
+from service.commands import CommandError
+from service.commands.clicks import Nightly, clicks
+from service.commands.train_behaviour import MINUTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -68,6 +68,13 @@ def reindex(
         bool,
         typer.Option("--all-queries", help="Learn from test queries too: to serve with, not to measure with."),
     ] = False,
+    keep_clicks: Annotated[
+        bool,
+        typer.Option(
+            "--keep-clicks",
+            help="If --interactions are refused, index all the same, with the clicks that the snapshot before knows.",
+        ),
+    ] = False,
     images: Annotated[
         Path | None,
         typer.Option(help="Image bundle of `saddle train --channel image`, to add a channel of pictures."),
@@ -114,7 +121,7 @@ def reindex(
       saddle reindex --model M --catalog C --out I --queries top-queries.txt
       saddle reindex --model M --catalog C --out I --as-of 2026-11-21T03:00:00
       saddle reindex --model M --catalog C --out I --behaviour var/behaviour
-      saddle reindex --model M --catalog C --out I --interactions clicks.csv --all-queries
+      saddle reindex --model M --catalog C --out I --interactions clicks.csv --all-queries --keep-clicks
       saddle reindex --model M --catalog C --out I --images var/image --image-root photos
     """
     from index.build import build
@@ -122,25 +129,26 @@ def reindex(
 
     if behaviour is not None and interactions is not None:
         raise CommandError("--behaviour is a channel learnt before and --interactions teach a new one: give either")
-    if all_queries and interactions is None:
-        raise CommandError("--all-queries means nothing without --interactions")
+    alone = [name for name, given in (("--all-queries", all_queries), ("--keep-clicks", keep_clicks)) if given]
+    if alone and interactions is None:
+        raise CommandError(f"{' and '.join(alone)} mean nothing without --interactions")
     if image_root is not None and images is None:
         raise CommandError("--image-root means nothing without --images")
-    rejects_path = rejects or out / "rejects.jsonl"
+    rejects_path, refused = rejects or out / "rejects.jsonl", None
     with ExitStack() as stack:
         if interactions is not None:
-            behaviour = stack.enter_context(
-                _learnt(
-                    model,
-                    catalog,
-                    interactions,
-                    out,
-                    minutes,
-                    max_reject_share,
-                    all_queries=all_queries,
-                    rejects=rejects_path.with_stem(f"{rejects_path.stem}-interactions"),
-                )
+            asked = Nightly(
+                model=model,
+                catalog=catalog,
+                interactions=interactions,
+                root=out,
+                minutes=minutes,
+                all_queries=all_queries,
+                max_reject_share=max_reject_share,
+                rejects=rejects_path.with_stem(f"{rejects_path.stem}-interactions"),
+                keep=keep_clicks,
             )
+            behaviour, refused = stack.enter_context(clicks(asked))
         on_progress = stack.enter_context(_progress())
         report = build(
             bundle_dir=model,
@@ -161,48 +169,9 @@ def reindex(
             on_progress=on_progress,
         )
     if as_json:
-        _print_json(report)
+        _print_json(report, refused)
     else:
         _print_report(report, rejects_path)
-
-
-@contextmanager
-def _learnt(
-    model: Path,
-    catalog: Path,
-    interactions: Path,
-    out: Path,
-    minutes: float,
-    max_reject_share: float,
-    *,
-    all_queries: bool,
-    rejects: Path,
-) -> Iterator[Path]:
-    """A behaviour bundle learnt from ``interactions``, there for as long as the context lasts.
-
-    What was learnt so far is kept in ``out`` until the context ends well: where the build fails, the next try has it.
-    """
-    from index.root import learning
-
-    checkpoint = out / ".behaviour.checkpoint"
-    with learning(out) as directory:
-        bundle = directory / "bundle"
-        asked = Asked(
-            catalog=catalog,
-            interactions=interactions,
-            text=model,
-            out=bundle,
-            minutes=minutes,
-            all_queries=all_queries,
-            checkpoint=checkpoint,
-            others_checkpoint="discard",
-            max_reject_share=max_reject_share,
-            rejects=rejects,
-        )
-        computing.prepare()
-        train_behaviour(asked)
-        yield bundle
-        rmtree(checkpoint, ignore_errors=True)
 
 
 @contextmanager
@@ -233,7 +202,7 @@ def _lines(path: Path) -> list[str]:
     return lines
 
 
-def _print_json(report: BuildReport) -> None:
+def _print_json(report: BuildReport, refused: str | None) -> None:
     import orjson
 
     document = {
@@ -242,6 +211,7 @@ def _print_json(report: BuildReport) -> None:
         "fusion": report.fusion.model_dump(),
         "products_per_second": report.products_per_second,
         "meets_target": report.meets_target,
+        "interactions_refused": refused,
     }
     typer.echo(orjson.dumps(document, default=str, option=orjson.OPT_INDENT_2))
 

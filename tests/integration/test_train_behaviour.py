@@ -325,11 +325,46 @@ def test_clicks_that_teach_nothing_leave_the_index_as_it_was(shop, tmp_path):
     assert current(tmp_path / "index") == before
 
 
+@pytest.mark.parametrize("bad", ["few.csv", "missing.csv"])
+def test_with_keep_clicks_a_bad_file_does_not_keep_the_catalogue_from_its_index(shop, tmp_path, bad):
+    lines = (shop / "interactions.csv").read_text(encoding="utf-8").splitlines()
+    (tmp_path / "few.csv").write_text("\n".join(lines[:30]) + "\n", encoding="utf-8")
+    assert reindex(shop, tmp_path / "index").exit_code == 0
+    asked = ("--keep-clicks", "--json", "--minutes", "0.05", "--interactions")
+    nothing = reindex(shop, tmp_path / "index", *asked, str(tmp_path / bad))
+    assert nothing.exit_code == 0, nothing.output
+    assert "the index gets no channel of clicks" in nothing.stderr
+    assert json.loads(nothing.stdout)["behaviour"] is None
+    learnt = reindex(shop, tmp_path / "index", *asked, str(shop / "interactions.csv"))
+    told = json.loads(learnt.stdout)
+    assert (told["behaviour"] is None, told["interactions_refused"]) == (False, None)
+    kept = reindex(shop, tmp_path / "index", *asked, str(tmp_path / bad))
+    assert kept.exit_code == 0, kept.output
+    assert f"Nothing is learnt from {tmp_path / bad}: " in kept.stderr
+    assert "the index keeps the clicks that the snapshot before knows" in kept.stderr
+    again = json.loads(kept.stdout)
+    assert (again["behaviour"], again["clicked"]) == (told["behaviour"], told["clicked"])
+    assert again["interactions_refused"]
+    assert read_manifest(current(tmp_path / "index")).id == again["snapshot"] != told["snapshot"]
+
+
+def test_kept_clicks_are_those_of_the_same_text_model(shop, tmp_path):
+    write_bundle(tmp_path / "other", [searchable_text(product) for product in Shop(200, seed=1).products()], seed=3)
+    learnt = reindex(shop, tmp_path / "index", "--interactions", str(shop / "interactions.csv"), "--minutes", "0.05")
+    assert learnt.exit_code == 0, learnt.output
+    asked = ("--keep-clicks", "--interactions", str(tmp_path / "missing.csv"), "--model", str(tmp_path / "other"))
+    result = reindex(shop, tmp_path / "index", *asked)
+    assert result.exit_code == 0, result.output
+    assert "the index gets no channel of clicks" in result.stderr
+    assert read_manifest(current(tmp_path / "index")).behaviour is None
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [
+        (("--keep-clicks",), "--keep-clicks mean nothing without --interactions"),
         (("--behaviour", "b", "--interactions", "i.csv"), "give either"),
-        (("--all-queries",), "--all-queries means nothing without --interactions"),
+        (("--all-queries",), "--all-queries mean nothing without --interactions"),
     ],
 )
 def test_what_does_not_go_together_is_refused(shop, tmp_path, more, said):
