@@ -16,7 +16,7 @@ from model.behaviour.clicks import Clicks
 from model.behaviour.convolutions import Channels
 from model.behaviour.features import directions
 from model.behaviour.graphs import build
-from model.behaviour.network import Config, Dcah
+from model.behaviour.network import Config, Dcah, Embeddings
 from model.behaviour.vectors import BehaviourVectors, mixed
 from model.training.behaviour.export import TOLD, askings, companions, export
 from model.training.behaviour.mapping import choose_mapping
@@ -267,6 +267,23 @@ def test_directions_are_unit_tangents_and_leave_the_points_alone():
         np.testing.assert_allclose(found, points / np.linalg.norm(points, axis=1, keepdims=True), rtol=1e-5)
     assert (points == before).all()
     assert (directions(np.zeros((1, 4), dtype=np.float32), c=1.0) == 0).all()
+
+
+def test_neighbours_are_taken_where_only_they_lead_to_what_is_wanted():
+    """Every query has a twin in text that is known; the projection leads all of them to product 0."""
+    twins = torch.eye(FEATURES).repeat(2, 1)
+    network = Dcah(Config(features=FEATURES, width=FEATURES))
+    with torch.no_grad():
+        network.query.weight.zero_()
+        network.query.bias.copy_(torch.eye(FEATURES)[0])
+    axes = torch.eye(FEATURES)
+    embeddings = Embeddings(twins, axes, torch.zeros(2 * FEATURES), torch.zeros(FEATURES))
+    done = Trained(network, embeddings, dev=0.5, step=1, steps=1, seconds=1.0)
+    query = np.repeat(np.arange(FEATURES, 2 * FEATURES), 5)
+    mapping, tried = choose_mapping(done, twins, np.arange(FEATURES), query, query - FEATURES)
+    assert mapping.share > 0
+    assert tried[f"{mapping.share:g}"] == max(tried.values()) == 1.0
+    assert tried["0"] < 0.5
 
 
 def test_neighbours_are_taken_only_where_they_clearly_help(trained):
