@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from collections import Counter, defaultdict
 
 import numpy as np
@@ -64,16 +65,21 @@ def test_a_session_of_ten_thousand_products_is_no_hyperedge_and_its_clicks_stay_
     assert "from clicks alone" in graphs.remarks()[0]
 
 
-def test_memory_is_linear_in_pairs_and_members():
-    def size(count):
+def test_memory_is_linear_in_pairs_and_members_while_graphs_are_built_too():
+    def peak(count):
         rng = np.random.default_rng(0)
-        found = np.stack([rng.integers(0, 4, count), rng.integers(0, 1000, count), rng.integers(0, count // 4, count)])
-        graphs = build(clicks_of(found.T), 1000)
-        held = [getattr(graphs, name) for name in graphs.__slots__]
-        arrays = sum(part.nbytes for part in held if isinstance(part, np.ndarray))
-        return arrays / (len(graphs.query) + len(graphs.member_pair) + graphs.sessions)
+        queries, products, sessions = count // 10, count // 10, count // 4
+        columns = [rng.integers(0, most, count).astype(np.int32) for most in (queries, products, sessions)]
+        clicks = Clicks(tuple(map(str, range(queries))), *columns, time=np.arange(count, dtype=np.float64))
+        tracemalloc.start()
+        try:
+            graphs = build(clicks, products)
+            return tracemalloc.get_traced_memory()[1] / (len(graphs.query) + len(graphs.member_pair) + graphs.sessions)
+        finally:
+            tracemalloc.stop()
 
-    assert size(40_000) <= size(4_000) <= 24
+    peak(4_000)  # what is allocated once
+    assert peak(80_000) <= 1.1 * peak(8_000) <= 60
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 6)), max_size=30))
