@@ -22,6 +22,8 @@ class Named(Protocol):
         ...
 
 
+_NAMES = ("data", "system", "surface", "dim")
+"""Which of a summary's figures, where it has them, tell one system from another."""
 _Cell = TypeVar("_Cell", bound=Named)
 _Asked = TypeVar("_Asked", bound=Named, contravariant=True)
 
@@ -68,10 +70,31 @@ def run(cells: Sequence[_Cell], bench: Bench[_Cell]) -> None:
 
 
 def summarise(out: Path, collect: Callable[[Path], dict[str, Any]]) -> None:
-    """Write what the records in ``out`` say together to a file beside it."""
+    """Write what the records in ``out`` say together to a file beside it.
+
+    If that file tells of cells that have no record, it stays as it is and the program ends: what only the summary
+    remembers would be lost.
+    """
     summary = out.with_suffix(".json")
-    summary.write_text(json.dumps(collect(out), indent=2) + "\n", encoding="utf-8")
+    found = collect(out)
+    gone = _cells(json.loads(summary.read_bytes())) - _cells(found) if summary.exists() else set()
+    if gone:
+        some = ", ".join(sorted(gone)[:3]) + (f" and {len(gone) - 3} more" if len(gone) > 3 else "")
+        sys.exit(
+            f"{out} has no record of {some}, which {summary} tells of: it stays as it is. Measure them again, or "
+            "delete it to have them forgotten"
+        )
+    summary.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     say(f"{summary} tells them all")
+
+
+def _cells(summary: dict[str, Any]) -> set[str]:
+    """What a summary tells of: each of its systems with each seed."""
+    return {
+        "-".join([*(str(row[name]) for name in _NAMES if row.get(name) is not None), f"s{seed}"])
+        for row in summary["systems"]
+        for seed in row["seeds"]
+    }
 
 
 def say(line: str) -> None:
