@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from benchmarks.behaviour.baselines import InnerProducts, ItemKnn, Popularity, TextAlone, Together, train_light_gcn
+from benchmarks.behaviour.baselines import InnerProducts, ItemKnn, Popularity, TextAlone, train_light_gcn
 from benchmarks.behaviour.data import ShopOf, bestbuy, generator_commit
+from benchmarks.behaviour.dev import Dev
+from benchmarks.behaviour.fused import fused
 from benchmarks.behaviour.mappers import compare_mappers
-from benchmarks.behaviour.score import evaluate, ranks
+from benchmarks.behaviour.score import evaluate
 from benchmarks.behaviour.text import encoder_of
 from benchmarks.provenance import commit, machine, versions
 from model.behaviour.features import product_features, query_features
@@ -28,21 +29,27 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from benchmarks.behaviour.score import Ranker
-    from benchmarks.behaviour.task import Later, Task
+    from benchmarks.behaviour.task import Task
     from model.training.behaviour.trainer import Trained
 
 PRETRAINING_STEPS = 60
 DROPPED = 0.5
-_DEV_PAIRS = 2000
-_FUSION_WEIGHTS = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0)
 PACKAGES = ("torch", "numpy", "saddle")
 BASELINES = ("popularity", "item-knn", "text", "light-gcn")
 MAIN_SHOP = ShopOf(50_000, 500_000)
-CURVES = tuple(ShopOf(10_000, 100_000, tail=tail) for tail in (0.0, 1.0, 2.0, 3.0)) + tuple(
-    ShopOf(10_000, 100_000, noise=noise) for noise in (0.25, 0.5, 1.0)
+# as many sessions as make some 240,000 clicks: shoppers who prefer popular products click less
+CURVES = (
+    ShopOf(10_000, 60_000, tail=0.0),
+    ShopOf(10_000, 100_000),
+    ShopOf(10_000, 153_000, tail=2.0),
+    ShopOf(10_000, 211_000, tail=3.0),
+    ShopOf(10_000, 98_500, noise=0.25),
+    ShopOf(10_000, 97_000, noise=0.5),
+    ShopOf(10_000, 94_000, noise=1.0),
 )
-
-CURVED = ("bipartite+dropedge", "two+dropedge", "bipartite+pretraining+dropedge", "two+pretraining+dropedge")
+"""Points of the curves. Each seed of a cell has a shop of its own here: one has only some 550 new test pairs."""
+CURVED = (*BASELINES[:3], "bipartite+pretraining", "two+pretraining", "bipartite+dropedge", "two+dropedge")
+"""What the curves show: the pair of the seed's headline, the pair with what did most for the tail, and what is free."""
 
 Record = dict[str, Any]
 
@@ -108,7 +115,7 @@ def every_cell(seeds: Sequence[int]) -> list[Cell]:
     for data in ("bestbuy", MAIN_SHOP.name):
         cells += [Cell(data, system, 0) for system in BASELINES[:3]]
         cells += [Cell(data, system, seed) for seed in seeds for system in (BASELINES[3], *reversed(NETWORKS))]
-    # a shop at a time: making one ready takes longer than a cell
+    # a shop at a time: making one ready takes longer than most cells
     cells += [Cell(shop.name, system, seed) for shop in CURVES for seed in seeds for system in CURVED]
     return cells
 
@@ -116,15 +123,16 @@ def every_cell(seeds: Sequence[int]) -> list[Cell]:
 class Ground:
     """One data set made ready: its task, graphs of the train part, text vectors, and the text's own ranking."""
 
-    def __init__(self, name: str, folder: Path, work: Path, options: Options) -> None:
-        shops = {shop.name: shop for shop in (MAIN_SHOP, *CURVES)}
-        self.task: Task = shops[name].task(work) if name in shops else bestbuy(folder / "bestbuy_games")
+    def __init__(self, shop: ShopOf | None, folder: Path, work: Path, options: Options) -> None:
+        self.shop = shop
+        self.task: Task = bestbuy(folder / "bestbuy_games") if shop is None else shop.task(work)
+        self.dev = Dev(self.task)
         self.graphs = build(self.task.train, len(self.task.product_ids))
         bundle = encoder_of(
             self.task,
             work,
             minutes=options.text_minutes,
-            clicks=name in ("bestbuy", MAIN_SHOP.name),
+            clicks=taught(self.task.name),
             threads=options.threads,
         )
         encoder = TextEncoder(bundle, threads=options.threads)
@@ -134,16 +142,19 @@ class Ground:
         )
         regions = encoder.encode_queries(list(self.task.train.queries))
         self.text = TextAlone(regions, encoder.encode_products(self.task.texts), encoder.manifest.geometry)
-        self._known = self.task.known()
 
-    @cached_property
-    def dev(self) -> Later:
-        """New dev pairs to choose a state by, a seeded sample where there are many."""
-        return self.task.dev.where(self.task.dev.new).some(_DEV_PAIRS)
 
-    def judge(self, ranker: Ranker) -> float:
-        """MRR of new dev pairs."""
-        return float((1.0 / ranks(ranker, self.dev, known=self._known, masked=True)).mean())
+def shop_of(cell: Cell) -> ShopOf | None:
+    """The generated shop of a cell; None for real clicks."""
+    if cell.data == MAIN_SHOP.name:
+        return MAIN_SHOP
+    points = {shop.name: replace(shop, seed=cell.seed) for shop in CURVES}
+    return points.get(cell.data)
+
+
+def taught(data: str) -> bool:
+    """Whether the text encoder learns from clicks too; those of the curves learn from catalogues, and share them."""
+    return data in ("bestbuy", MAIN_SHOP.name)
 
 
 class Bench:
@@ -152,7 +163,7 @@ class Bench:
     def __init__(self, folder: Path, work: Path, out: Path, options: Options, report: Callable[[str], None]) -> None:
         self._folder, self._work, self._out = folder, work, out
         self._options, self._report = options, report
-        self._ground: tuple[str, Ground] | None = None
+        self._ground: tuple[tuple[str, ShopOf | None], Ground] | None = None
         self._commit = commit()  # before the first record changes the tree
 
     def lacks(self, cell: Cell) -> str | None:
@@ -169,7 +180,7 @@ class Bench:
 
     def run(self, cell: Cell) -> None:
         """Run ``cell`` and write its record, in one rename; test ranks of new pairs stand beside it."""
-        ground = self._ready(cell.data)
+        ground = self._ready(cell)
         began = time.monotonic()
         ranker, told = self._trained(cell, ground)
         seconds = time.monotonic() - began
@@ -183,8 +194,9 @@ class Bench:
             "seconds": round(seconds, 1),
             "dev": dev,
             "test": test,
-            "fused": None if cell.system in BASELINES[:3] else _fused(ranker, ground),
+            "fused": self._fused(cell, ranker, ground),
             "graph": _shape(ground),
+            "shop": asdict(ground.shop) if ground.shop else None,
             "generator": None if cell.data == "bestbuy" else generator_commit(),
             "measured": datetime.now(UTC).isoformat(timespec="seconds"),
             "command": f"python -m benchmarks.behaviour --data … --work … --cells {cell.name} --seeds {cell.seed} "
@@ -196,22 +208,30 @@ class Bench:
             "versions": versions(PACKAGES),
         }
         self._out.mkdir(parents=True, exist_ok=True)
-        new = ground.task.test
-        np.savez(
+        new = ground.task.test.where(ground.task.test.new)
+        np.savez_compressed(
             self.path(cell).with_suffix(".npz"),
             allow_pickle=False,
-            ranks=found,
-            query=new.query[new.new],
-            product=new.product[new.new],
+            ranks=found.astype(np.float32),
+            query=new.query.astype(np.int32),
+            product=new.product.astype(np.int32),
+            segment=ground.task.segments("product")[new.product].astype(np.int8),
         )
         partial_file = self.path(cell).with_suffix(".partial")
         partial_file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         partial_file.rename(self.path(cell))
 
-    def _ready(self, name: str) -> Ground:
-        if self._ground is None or self._ground[0] != name:
-            self._ground = (name, Ground(name, self._folder, self._work, self._options))
+    def _ready(self, cell: Cell) -> Ground:
+        wanted = cell.data, shop_of(cell)
+        if self._ground is None or self._ground[0] != wanted:
+            self._ground = wanted, Ground(wanted[1], self._folder, self._work, self._options)
         return self._ground[1]
+
+    def _fused(self, cell: Cell, ranker: Ranker, ground: Ground) -> Record | None:
+        """Text and a system that has learnt something together; not on the curves, which are of systems alone."""
+        if cell.system in BASELINES[:3] or not taught(cell.data):
+            return None
+        return fused(ground.text, ranker, ground.task, ground.dev)
 
     def _trained(self, cell: Cell, ground: Ground) -> tuple[Ranker, Record]:
         if cell.system == "popularity":
@@ -221,7 +241,7 @@ class Bench:
         if cell.system == "text":
             return ground.text, {}
         if cell.system == "light-gcn":
-            return train_light_gcn(ground.task, ground.graphs, seed=cell.seed, judge=ground.judge), {}
+            return train_light_gcn(ground.task, ground.graphs, seed=cell.seed, judge=ground.dev.new), {}
         recipe = NETWORKS[cell.system].recipe(cell.seed, self._options.steps)
         trained = train_network(ground, recipe)
         self._report(f"best on dev, {trained.dev:.4f}, after {trained.step} of {trained.steps} steps")
@@ -240,7 +260,7 @@ def train_network(ground: Ground, recipe: Recipe) -> Trained:
         ground.graphs,
         ground.features,
         recipe,
-        judge=lambda network, embedded: ground.judge(
+        judge=lambda network, embedded: ground.dev.new(
             InnerProducts(*network.indexed(embedded.queries, embedded.products))
         ),
         report=lambda _: None,
@@ -252,20 +272,6 @@ def train_network(ground: Ground, recipe: Recipe) -> Trained:
 def ranker_of(trained: Trained) -> InnerProducts:
     """A network's vectors as a ranker."""
     return InnerProducts(*trained.network.indexed(trained.embeddings.queries, trained.embeddings.products))
-
-
-def _fused(ranker: Ranker, ground: Ground) -> Record:
-    """Text and this system together, by the weight that is best for new dev pairs, and by the best for dev's clicks."""
-    tried = {}
-    for weight in _FUSION_WEIGHTS:
-        both = Together(ground.text, ranker, weight)
-        tried[weight], _ = evaluate(both, ground.task, ground.task.dev.some(_DEV_PAIRS))
-    found: Record = {}
-    for name in ("new", "clicks"):
-        best = max(tried, key=lambda weight: tried[weight][name]["all"]["MRR"])
-        measured, _ = evaluate(Together(ground.text, ranker, best), ground.task, ground.task.test)
-        found[name] = {"weight": best, **measured[name]}
-    return found
 
 
 def _attention(trained: Trained, ground: Ground) -> Record:

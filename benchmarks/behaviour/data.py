@@ -26,23 +26,25 @@ _PARTS = ("query", "product", "session", "time")
 
 @dataclass(frozen=True, slots=True)
 class ShopOf:
-    """A generated shop by its size and its shoppers."""
+    """A generated shop by its size and its shoppers, and the ``seed`` of everything in it."""
 
     products: int
     sessions: int
     tail: float = 1.0
     noise: float = 0.0
+    seed: int = 0
 
     @property
     def name(self) -> str:
-        """Short and full: what differs from the default is named."""
+        """Short and full: what differs from the default is named, and what makes the catalogue before any dash."""
         habits = [f"{key}{value:g}" for key, value, usual in (("tail", self.tail, 1), ("noise", self.noise, 0))
                   if value != usual]  # fmt: skip
-        return "-".join([f"shop{self.products}", *habits])
+        return "-".join([f"shop{self.products}" + (f"s{self.seed}" if self.seed else ""), *habits])
 
     def task(self, work: Path) -> Task:
         """The shop's clicks; they are generated once and kept under ``work``."""
-        shop = Shop(self.products, sessions=self.sessions, habits=Habits(tail=self.tail, noise=self.noise))
+        habits = Habits(tail=self.tail, noise=self.noise)
+        shop = Shop(self.products, seed=self.seed, sessions=self.sessions, habits=habits)
         products = list(shop.products())
         ids = [product.product_id for product in products]
         kept = work / f"{self.name}-{self.sessions}.npz"

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.behaviour.score import bootstrap
+from benchmarks.behaviour.task import SEGMENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from benchmarks.behaviour.cells import Record
 
@@ -24,6 +27,11 @@ _SECOND_CHANNEL = (
     ("two+pretraining+dropedge", "bipartite+pretraining+dropedge"),
 )
 
+_MEASURES: dict[str, Callable[[NDArray[np.float32]], NDArray[np.float64]]] = {
+    "MRR": lambda ranks: 1.0 / ranks.astype(np.float64),
+    "Recall@10": lambda ranks: (ranks <= 10).astype(np.float64),
+}
+
 
 def collect(folder: Path) -> dict[str, Any]:
     """The records in ``folder``, a row for each system on each data set."""
@@ -31,7 +39,6 @@ def collect(folder: Path) -> dict[str, Any]:
     groups: dict[tuple[str, str], list[Record]] = {}
     for record in records:
         groups.setdefault((record["data"], record["system"]), []).append(record)
-    systems = {key: _row(group) for key, group in sorted(groups.items())}
     return {
         "benchmark": "behaviour",
         "command": "python -m benchmarks.behaviour --data … --work …",
@@ -47,15 +54,32 @@ def collect(folder: Path) -> dict[str, Any]:
                 ("threads", "threads"),
             )
         },
-        "graphs": {record["data"]: record["graph"] for record in records},
-        "systems": list(systems.values()),
+        "graphs": {data: merged(list(graphs.values())) for data, graphs in _by_shop(records, "graph").items()},
+        "shops": {
+            data: {**next(iter(shops.values())), "seed": list(shops)}
+            for data, shops in _by_shop(records, "shop").items()
+            if None not in shops
+        },
+        "systems": [_row(group) for _, group in sorted(groups.items())],
         "gains": [
-            {**gain, "tail": _tail_gain(systems[data, better], systems[data, than])}
+            gain
             for data in dict.fromkeys(data for data, _ in sorted(groups))
             for better, than in _SECOND_CHANNEL
-            if (gain := _gain(folder, data, better, than)) is not None
+            if (gain := _gain(folder, groups, data, better, than)) is not None
         ],
     }
+
+
+def _by_shop(records: Sequence[Record], name: str) -> dict[str, dict[int | None, Any]]:
+    """A field that tells of the data: by the name of the data, and by the seed of the shop, None for real clicks."""
+    found: dict[str, dict[int | None, Any]] = {}
+    for record in records:
+        found.setdefault(record["data"], {})[_shop_seed(record)] = record[name]
+    return found
+
+
+def _shop_seed(record: Record) -> int | None:
+    return None if record["shop"] is None else record["shop"]["seed"]
 
 
 def _row(records: Sequence[Record]) -> Record:
@@ -71,43 +95,73 @@ def _row(records: Sequence[Record]) -> Record:
 
 
 def merged(parts: Sequence[Any]) -> Any:
-    """Nested figures of the same shape, each replaced by its mean and spread; counts stay what they are."""
+    """Nested figures, each replaced by its mean and spread; counts that agree stay what they are.
+
+    A figure that some parts lack, as those of a segment without pairs, is of the parts that have it.
+    """
     if isinstance(parts[0], dict):
-        return {key: merged([part[key] for part in parts]) for key in parts[0]}
+        keys = dict.fromkeys(key for part in parts for key in part)
+        return {key: merged([part[key] for part in parts if key in part]) for key in keys}
     if isinstance(parts[0], int) and len(set(parts)) == 1:
         return parts[0]
     return {"mean": statistics.fmean(parts), "std": statistics.stdev(parts) if len(parts) > 1 else None}
 
 
-def _gain(folder: Path, data: str, better: str, than: str) -> Record | None:
-    """What the second channel brings on new test pairs, seeds averaged, with what the bootstrap over queries leaves."""
-    found = [
-        [np.load(path, allow_pickle=False) for path in sorted(folder.glob(f"{data}-{system}-s?.npz"))]
-        for system in (better, than)
-    ]
-    if not found[0] or len(found[0]) != len(found[1]):
+def _gain(
+    folder: Path, groups: dict[tuple[str, str], list[Record]], data: str, better: str, than: str
+) -> Record | None:
+    """What the second channel brings on new test pairs, those of all seeds together, and on those with tail products.
+
+    Seeds share the pairs of one shop, and are averaged; where each has a shop of its own, there are more pairs. The
+    bootstrap draws queries, each with all that it has in its shop.
+
+    Raises:
+        ValueError: the two systems were not measured on the same pairs.
+    """
+    mine, theirs = ({record["seed"]: record for record in groups.get((data, name), ())} for name in (better, than))
+    seeds = sorted(mine.keys() & theirs.keys())
+    if not seeds:
         return None
-    query = found[0][0]["query"]
-    ranks = [np.stack([part["ranks"] for part in parts]) for parts in found]
-    measures = {"MRR": 1.0 / np.array(ranks), "Recall@10": (np.array(ranks) <= 10).astype(np.float64)}
-    told: Record = {"data": data, "system": better, "than": than, "seeds": len(found[0])}
-    for name, values in measures.items():
-        mine, theirs = values.mean(axis=1)
-        low, high = bootstrap(mine - theirs, query)
+    found = [[np.load(folder / f"{data}-{name}-s{seed}.npz") for seed in seeds] for name in (better, than)]
+    for one, other in zip(*found, strict=True):
+        if any(not np.array_equal(one[name], other[name]) for name in ("query", "product", "segment")):
+            raise ValueError(f"{data}: {better} and {than} were measured on different pairs; measure both anew")
+    ranks = [np.concatenate([part["ranks"] for part in parts]) for parts in found]
+    shops = [_shop_seed(mine[seed]) or 0 for seed in seeds]
+    # a query's place is below 2³²: with the shop before it, it is one of that shop's
+    query = np.concatenate(
+        [(shop << 32) + part["query"].astype(np.int64) for shop, part in zip(shops, found[0], strict=True)]
+    )
+    segment = np.concatenate([part["segment"] for part in found[0]])
+    tail = segment == SEGMENTS.index("tail")
+    once = len(set(shops)) / len(shops)
+    return {
+        "data": data,
+        "system": better,
+        "than": than,
+        "seeds": len(seeds),
+        "pairs": round(once * len(query)),
+        **_differences(*ranks, query),
+        "tail": {"pairs": round(once * tail.sum()), **_differences(*(part[tail] for part in ranks), query[tail])},
+    }
+
+
+def _differences(mine: NDArray[np.float32], theirs: NDArray[np.float32], query: NDArray[np.int64]) -> Record:
+    """By how much ranks ``mine`` (P,) of the pairs of ``query`` (P,) are better than ``theirs`` (P,); of none, nothing.
+
+    There is no relative gain over nothing.
+    """
+    if not len(query):
+        return {}
+    told = {}
+    for name, measured in _MEASURES.items():
+        ours, others = measured(mine), measured(theirs)
         told[name] = {
-            "relative": float(mine.mean() / theirs.mean() - 1.0),
-            "difference": float((mine - theirs).mean()),
-            "95 %": [low, high],
+            "relative": float(ours.mean() / others.mean() - 1.0) if others.any() else None,
+            "difference": float((ours - others).mean()),
+            "95 %": list(bootstrap(ours - others, query)),
         }
     return told
-
-
-def _tail_gain(better: Record, than: Record) -> dict[str, float]:
-    """By what part the figures of new pairs with tail products are higher, seeds averaged."""
-    mine, theirs = (row["test"]["new"]["products"]["tail"] for row in (better, than))
-    return {
-        name: mine[name]["mean"] / theirs[name]["mean"] - 1.0 for name in ("MRR", "Recall@10") if theirs[name]["mean"]
-    }
 
 
 def _distinct(records: Sequence[Record], name: str) -> list[Any]:

@@ -8,15 +8,19 @@ import pytest
 import torch
 
 from benchmarks.behaviour import __main__ as command
-from benchmarks.behaviour import baskets, cells, report, searches
+from benchmarks.behaviour import baskets, cells, dev, report, searches
 from benchmarks.behaviour.baselines import ItemKnn, Popularity, TextAlone, Together, train_light_gcn
-from benchmarks.behaviour.cells import NETWORKS, Cell, every_cell, spearman
+from benchmarks.behaviour.cells import CURVES, MAIN_SHOP, NETWORKS, Cell, every_cell, shop_of, spearman
 from benchmarks.behaviour.data import ShopOf
-from benchmarks.behaviour.score import evaluate
+from benchmarks.behaviour.dev import Dev
+from benchmarks.behaviour.fused import fused
+from benchmarks.behaviour.score import bootstrap, evaluate
 from benchmarks.behaviour.task import SEGMENTS, Task
 from model.behaviour.clicks import Clicks
 from model.behaviour.graphs import build
 from model.hyperboloid import Hyperboloids, containment
+from model.sample.behaviour import Habits
+from model.sample.shop import Shop
 
 QUERIES, PRODUCTS = 10, 40
 
@@ -83,6 +87,33 @@ def test_figures_are_told_for_all_and_for_every_segment(task):
     assert found["new"]["all"]["MRR"] == pytest.approx((1 / ranks).mean(), abs=1e-5)
 
 
+class Knowing:
+    """A ranker that puts one product first for each query."""
+
+    def __init__(self, first):
+        self.first = first
+
+    def scores(self, queries):
+        found = np.zeros((len(queries), PRODUCTS), dtype=np.float32)
+        for row, query in enumerate(queries.tolist()):
+            found[row, self.first.get(query, ())] = 1.0
+        return found
+
+
+def test_the_weight_for_new_pairs_is_chosen_on_new_pairs_however_few_there_are(task, monkeypatch):
+    """One knows what was clicked before and another what is new: each is heard where it is right."""
+    monkeypatch.setattr(dev, "MOST_PAIRS", 2)
+    assert not task.dev.some(2).new.any()
+    new, old = (
+        Knowing({query: part.product[part.query == query] for query in range(QUERIES)})
+        for part in (task.dev.where(task.dev.new), task.dev.where(~task.dev.new))
+    )
+    found = fused(old, new, task, Dev(task))
+    assert found["new"]["weight"] > 0
+    assert found["clicks"]["weight"] == 0
+    assert found["new"].keys() == {"weight", "all", "products", "queries"}
+
+
 def test_spearman_is_the_correlation_of_ranks():
     assert spearman(np.array([1.0, 2.0, 9.0]), np.array([1.0, 10.0, 11.0])) == pytest.approx(1.0)
     assert spearman(np.array([1.0, 1.0, 3.0]), np.array([5.0, 5.0, 2.0])) == pytest.approx(-1.0)
@@ -100,11 +131,43 @@ def test_there_are_eight_ways_and_each_switch_is_one_of_the_recipe():
     assert {f"bestbuy-{name}-s1" for name in NETWORKS} <= set(names)
 
 
+def test_the_headlines_systems_are_on_every_point_of_the_curves_beside_text_and_popularity():
+    names = {cell.name for cell in every_cell([0, 2])}
+    for shop in CURVES:
+        for system in ("two+pretraining", "bipartite+pretraining", "text", "popularity"):
+            assert {f"{shop.name}-{system}-s0", f"{shop.name}-{system}-s2"} <= names
+
+
+def test_every_seed_of_a_curve_has_a_shop_of_its_own_and_the_large_shop_is_one():
+    point = CURVES[-1]
+    first, second = (shop_of(Cell(point.name, "text", seed)) for seed in (0, 1))
+    assert (first, second.seed) == (point, 1)
+    assert second.name != first.name
+    assert shop_of(Cell(MAIN_SHOP.name, "text", 1)) == MAIN_SHOP
+    assert shop_of(Cell("bestbuy", "text", 1)) is None
+
+
+def test_a_shop_of_another_seed_has_other_products_and_is_kept_in_another_file(tmp_path):
+    tasks = [ShopOf(60, 300, seed=seed).task(tmp_path) for seed in (0, 1, 1)]
+    assert tasks[0].texts != tasks[1].texts == tasks[2].texts
+    assert (tasks[1].test.product == tasks[2].test.product).all()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["shop60-300.npz", "shop60s1-300.npz"]
+    assert tasks[1].name.partition("-")[0] != tasks[0].name.partition("-")[0]  # encoders are kept by this
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shop", CURVES, ids=lambda shop: shop.name)
+def test_points_of_the_curves_differ_in_habits_and_not_in_the_number_of_clicks(shop):
+    """A tenth of the sessions, which come in the same proportions."""
+    made = Shop(shop.products, sessions=shop.sessions // 10, habits=Habits(tail=shop.tail, noise=shop.noise))
+    assert sum(event.event == "click" for event in made.interactions()) == pytest.approx(24_000, rel=0.02)
+
+
 @pytest.mark.slow
 def test_cells_are_run_once_recorded_and_collected(tmp_path, monkeypatch, capsys):
     small = ShopOf(150, 1200)
     monkeypatch.setattr(cells, "MAIN_SHOP", small)
-    monkeypatch.setattr(cells, "CURVES", (ShopOf(150, 1200, noise=0.5),))
+    monkeypatch.setattr(cells, "CURVES", (ShopOf(140, 1200, noise=0.5),))
     monkeypatch.setattr(cells, "PRETRAINING_STEPS", 2)
     out = tmp_path / "records"
     said = [
@@ -144,6 +207,93 @@ def test_seeds_become_a_mean_and_a_spread():
     found = report.merged(parts)
     assert found["pairs"] == 7
     assert found["by"]["tail"] == found["MRR"] == {"mean": pytest.approx(0.2), "std": pytest.approx(0.1414, abs=1e-3)}
+
+
+def test_a_figure_that_a_seed_lacks_is_the_mean_of_the_others():
+    parts = [{"tail": {"pairs": 0}}, {"tail": {"pairs": 3, "MRR": 0.5}}]
+    assert report.merged(parts)["tail"]["MRR"] == {"mean": 0.5, "std": None}
+
+
+def write_cell(folder, system, seed, ranks, *, query, segment, shop=None):
+    """A record and its ranks, as far as a report reads them."""
+    pairs = len(ranks)
+    record = {
+        "data": "data",
+        "system": system,
+        "seed": seed,
+        "seconds": 1.0,
+        "test": {"new": {"all": {"pairs": pairs, "MRR": float((1 / ranks).mean())}}},
+        "graph": {"pairs": 100 + seed},
+        "shop": None if shop is None else {"tail": 3.0, "seed": shop},
+        **dict.fromkeys(("measured", "commit", "generator", "machine", "versions", "threads"), "same"),
+    }
+    (folder / f"data-{system}-s{seed}.json").write_text(json.dumps(record), encoding="utf-8")
+    columns = {"query": query, "product": np.arange(pairs), "segment": segment}
+    np.savez(folder / f"data-{system}-s{seed}.npz", ranks=ranks.astype(np.float32), **columns)
+
+
+@pytest.fixture
+def measured(tmp_path):
+    """Ranks of two systems with two seeds, on 30 pairs of 10 queries; every other pair is of the tail."""
+    rng = np.random.default_rng(0)
+    return {
+        "ranks": {system: rng.integers(1, 40, (2, 30)) for system in ("two", "bipartite")},
+        "query": np.repeat(np.arange(10), 3),
+        "segment": np.tile([0, 2], 15),
+    }
+
+
+def write_cells(folder, measured, shops):
+    for system, ranks in measured["ranks"].items():
+        for seed, shop in enumerate(shops):
+            write_cell(
+                folder, system, seed, ranks[seed], query=measured["query"], segment=measured["segment"], shop=shop
+            )
+
+
+def test_seeds_on_the_same_pairs_are_averaged_and_the_tail_has_an_interval_of_its_own(tmp_path, measured):
+    write_cells(tmp_path, measured, (None, None))
+    found = report.collect(tmp_path)
+    (gain,) = found["gains"]
+    assert (gain["seeds"], gain["pairs"], gain["tail"]["pairs"]) == (2, 30, 15)
+    mine, theirs = (1 / measured["ranks"][system] for system in ("two", "bipartite"))
+    assert gain["MRR"]["difference"] == pytest.approx((mine - theirs).mean())
+    assert gain["MRR"]["95 %"] == pytest.approx(bootstrap((mine - theirs).mean(0), measured["query"]))
+    tail = measured["segment"] == 2
+    assert gain["tail"]["MRR"]["relative"] == pytest.approx(mine[:, tail].mean() / theirs[:, tail].mean() - 1)
+    between = bootstrap((mine - theirs).mean(0)[tail], measured["query"][tail])
+    assert gain["tail"]["MRR"]["95 %"] == pytest.approx(between)
+    assert gain["tail"]["Recall@10"]["95 %"][0] <= gain["tail"]["Recall@10"]["difference"]
+    assert found["shops"] == {}
+
+
+def test_seeds_with_shops_of_their_own_are_more_pairs_of_more_queries(tmp_path, measured):
+    write_cells(tmp_path, measured, (0, 1))
+    found = report.collect(tmp_path)
+    (gain,) = found["gains"]
+    assert (gain["pairs"], gain["tail"]["pairs"]) == (60, 30)
+    mine, theirs = (1 / measured["ranks"][system] for system in ("two", "bipartite"))
+    queries = np.concatenate([measured["query"], 10 + measured["query"]])
+    assert gain["MRR"]["95 %"] == pytest.approx(bootstrap((mine - theirs).ravel(), queries))
+    assert found["shops"] == {"data": {"tail": 3.0, "seed": [0, 1]}}
+    assert found["graphs"]["data"]["pairs"]["mean"] == 100.5
+
+
+def test_a_gain_over_nothing_is_a_difference_alone_and_a_tail_without_pairs_has_none(tmp_path, measured):
+    measured["ranks"]["bipartite"][:] = 30
+    measured["segment"][:] = 0
+    write_cells(tmp_path, measured, (0, 1))
+    (gain,) = report.collect(tmp_path)["gains"]
+    assert gain["Recall@10"]["relative"] is None
+    assert gain["tail"] == {"pairs": 0}
+
+
+def test_systems_on_different_pairs_are_not_compared(tmp_path, measured):
+    write_cells(tmp_path, measured, (0,))
+    ranks = measured["ranks"]["two"][0]
+    write_cell(tmp_path, "two", 0, ranks, query=measured["query"][::-1], segment=measured["segment"], shop=0)
+    with pytest.raises(ValueError, match="data: two and bipartite were measured on different pairs"):
+        report.collect(tmp_path)
 
 
 def test_baskets_hold_out_one_item_and_the_network_learns_to_find_it(monkeypatch):
