@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.behaviour.cells import CURVES, MAIN_SHOP
+from benchmarks.behaviour.cells import CURVES, MAIN_SHOP, taught
 from benchmarks.behaviour.data import bestbuy
 from benchmarks.behaviour.score import bootstrap
 from benchmarks.behaviour.task import SEGMENTS
@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Measure and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder with bestbuy_games/, if that is among the shops")
-    parser.add_argument("--shops", default="bestbuy,shop10000", help=f"of bestbuy, {', '.join(_SHOPS)}")
+    parser.add_argument("--shops", default="bestbuy,shop10000,shop50000", help=f"of bestbuy, {', '.join(_SHOPS)}")
     parser.add_argument("--work", type=Path, default=Path("var/behaviour"), help="folder for models and indexes")
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
     parser.add_argument("--text-minutes", type=float, default=2.5, help="training of a text bundle")
@@ -75,7 +75,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _measured(task: Task, asked: argparse.Namespace, seed: int) -> dict[str, Any]:
     folder = asked.work / f"{task.name}-searches"
-    text = encoder_of(task, asked.work, minutes=asked.text_minutes, clicks=task.name == "bestbuy", threads=2)
+    text = encoder_of(task, asked.work, minutes=asked.text_minutes, clicks=taught(task.name), threads=2)
     folder.mkdir(parents=True, exist_ok=True)
     catalog, clicks = write_catalog(task, folder), _write_clicks(task, folder)
     learnt = folder / f"behaviour-{seed}"
