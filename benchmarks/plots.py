@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
@@ -31,6 +32,9 @@ _SYSTEMS = {
     "hyperbolic-vector": ("#7570b3", "^"),
     "cosine-vector": ("#888888", "o"),
 }
+_HABITS = {"tail": "tail strength", "noise": "noise in sessions"}
+_USUAL = {"tail": 1.0, "noise": 0.0}
+_OVER = {"bipartite+pretraining": ("#1b9e77", "D"), "bipartite+dropedge": ("#d95f02", "s")}
 
 
 def main() -> None:
@@ -41,6 +45,9 @@ def main() -> None:
     _save(recall(report), "recall.svg")
     _save(growth(report), "growth.svg")
     _save(dims(json.loads((ROOT / "benchmarks" / "compare.json").read_bytes())), "dims.svg")
+    behaviour = json.loads((ROOT / "benchmarks" / "behaviour.json").read_bytes())
+    if behaviour.get("shops"):
+        _save(gains(behaviour), "gains.svg")
 
 
 def recall(report: dict[str, Any]) -> Figure:
@@ -102,6 +109,40 @@ def dims(report: dict[str, Any]) -> Figure:
         axes.grid(visible=True, alpha=0.3)
     figure.legend(*_labels(figure), loc="outside lower center", ncols=len(_SYSTEMS), frameon=False)
     return figure
+
+
+def gains(report: dict[str, Any]) -> Figure:
+    """What the second channel adds on new pairs with tail products against each habit of shoppers, the other as usual.
+
+    Bars are the middle 95 % of a bootstrap over queries.
+    """
+    figure = Figure(figsize=(8.4, 6.0), layout="constrained")
+    panels = figure.subplots(2, len(_HABITS), sharex="col", sharey="row")
+    for row, measure in zip(panels, ("MRR", "Recall@10"), strict=True):
+        for axes, (habit, title) in zip(row, _HABITS.items(), strict=True):
+            for than, (colour, marker) in _OVER.items():
+                at, means, lows, highs = np.array(_curve(report, habit, than, measure)).reshape(-1, 4).T
+                bars = np.stack([means - lows, highs - means])
+                axes.errorbar(at, means, bars, color=colour, marker=marker, capsize=2, label=f"over {than}")
+            axes.axhline(0.0, color="#bbbbbb", linestyle=":")
+            axes.set(xlabel=title, ylabel=f"{measure} gained on the tail")
+            axes.label_outer()
+            axes.grid(visible=True, alpha=0.3)
+    figure.legend(*_labels(figure), loc="outside lower center", ncols=len(_OVER), frameon=False)
+    return figure
+
+
+def _curve(report: dict[str, Any], habit: str, than: str, measure: str) -> list[tuple[float, float, float, float]]:
+    """The habit, the gain and both ends of its interval, for the small shops that differ in this habit alone."""
+    small = min(shop["products"] for shop in report["shops"].values())
+    points = []
+    for gain in report["gains"]:
+        shop = report["shops"].get(gain["data"], {"products": None})
+        usual = shop["products"] == small and all(shop[one] == _USUAL[one] for one in _USUAL if one != habit)
+        if usual and gain["than"] == than and measure in gain["tail"]:
+            found = gain["tail"][measure]
+            points.append((shop[habit], found["difference"], *found["95 %"]))
+    return sorted(points)
 
 
 def _front(axes: Axes, trial: dict[str, Any]) -> None:

@@ -45,6 +45,7 @@ TABLES = {
         behaviour.behaviour_bestbuy,
         behaviour.behaviour_shop,
         behaviour.behaviour_gains,
+        behaviour.behaviour_curves,
         pictures.image_seen,
         pictures.image_unseen,
         pictures.image_gains,

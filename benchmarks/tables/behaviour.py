@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 _SYSTEMS = ("popularity", "item-knn", "light-gcn", "text")
 _MEASURES = ("MRR", "Recall@10")
 _SEGMENTS = ("head", "torso", "tail", "cold")
+_SHOP = "shop50000"
+_GAINS = (*_MEASURES, *(f"tail: {name}" for name in _MEASURES))
+_NOT_YET = "Not measured yet."
 
 
 def behaviour_bestbuy() -> str:
@@ -21,26 +24,43 @@ def behaviour_bestbuy() -> str:
 
 def behaviour_shop() -> str:
     """All systems on the generated shop."""
-    return _systems("shop50000")
+    return _systems(_SHOP)
 
 
 def behaviour_gains() -> str:
-    """What the second channel brings on new test pairs."""
+    """What the second channel brings on new test pairs of the real clicks and of the large shop."""
+    lines = [
+        (gain["data"], gain["than"], gain["seeds"], *_gains(gain))
+        for gain in read("behaviour")["gains"]
+        if gain["data"] in ("bestbuy", _SHOP)
+    ]
+    return table(("data", "two channels over", "seeds", *_GAINS), lines)
+
+
+def behaviour_curves() -> str:
+    """The same at every point of the curves over shoppers' habits."""
+    report = read("behaviour")
+    points = {name: shop for name, shop in report.get("shops", {}).items() if name != _SHOP}
+    gains = [gain for gain in report["gains"] if gain["data"] in points]
     lines = [
         (
-            gain["data"],
+            *(f"{points[gain['data']][habit]:g}" for habit in ("tail", "noise")),
             gain["than"],
             gain["seeds"],
-            *(_gain(gain[name]) for name in _MEASURES),
-            *(f"{gain['tail'][name]:+.1%}" if name in gain["tail"] else "" for name in _MEASURES),
+            gain["pairs"],
+            gain["tail"]["pairs"],
+            *_gains(gain),
         )
-        for gain in read("behaviour")["gains"]
+        for gain in gains
     ]
-    return table(("data", "two channels over", "seeds", *_MEASURES, *(f"tail: {name}" for name in _MEASURES)), lines)
+    head = ("tail strength", "noise", "two channels over", "shops", "new pairs", "with tail products", *_GAINS)
+    return table(head, sorted(lines, key=lambda line: line[:3])) if lines else _NOT_YET
 
 
 def _systems(data: str) -> str:
     rows = {row["system"]: row for row in read("behaviour")["systems"] if row["data"] == data}
+    if not rows:
+        return _NOT_YET
     named = [name for name in _SYSTEMS if name in rows] + [name for name in rows if name not in _SYSTEMS]
     head = ("system", "new: MRR", "Recall@10", *(f"{name} MRR" for name in _SEGMENTS), "clicks: MRR", "with text")
     return table(head, [(name, *_figures(rows[name])) for name in named])
@@ -54,6 +74,15 @@ def _figures(row: dict[str, Any]) -> Sequence[str]:
     return ["" if figure is None else spread(figure) for figure in figures]
 
 
-def _gain(measured: dict[str, Any]) -> str:
+def _gains(gain: dict[str, Any]) -> list[str]:
+    """The gains of all new pairs, then those of the tail, where there are any."""
+    return [_gain(part[name]) if name in part else "" for part in (gain, gain["tail"]) for name in _MEASURES]
+
+
+def _gain(measured: dict[str, Any] | float) -> str:
+    """Relative, and where there is an interval the difference with it."""
+    if isinstance(measured, float):
+        return f"{measured:+.1%}"
     low, high = measured["95 %"]
-    return f"{measured['relative']:+.1%} ({measured['difference']:+.4f}, 95 %: {low:+.4f} to {high:+.4f})"
+    difference = f"{measured['difference']:+.4f}, 95 %: {low:+.4f} to {high:+.4f}"
+    return difference if measured["relative"] is None else f"{measured['relative']:+.1%} ({difference})"

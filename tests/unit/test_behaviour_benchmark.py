@@ -16,6 +16,7 @@ from benchmarks.behaviour.dev import Dev
 from benchmarks.behaviour.fused import fused
 from benchmarks.behaviour.score import bootstrap, evaluate
 from benchmarks.behaviour.task import SEGMENTS, Task
+from benchmarks.tables import behaviour as tables
 from model.behaviour.clicks import Clicks
 from model.behaviour.graphs import build
 from model.hyperboloid import Hyperboloids, containment
@@ -224,7 +225,7 @@ def write_cell(folder, system, seed, ranks, *, query, segment, shop=None):
         "seconds": 1.0,
         "test": {"new": {"all": {"pairs": pairs, "MRR": float((1 / ranks).mean())}}},
         "graph": {"pairs": 100 + seed},
-        "shop": None if shop is None else {"tail": 3.0, "seed": shop},
+        "shop": None if shop is None else {"tail": 3.0, "noise": 0.0, "seed": shop},
         **dict.fromkeys(("measured", "commit", "generator", "machine", "versions", "threads"), "same"),
     }
     (folder / f"data-{system}-s{seed}.json").write_text(json.dumps(record), encoding="utf-8")
@@ -275,7 +276,7 @@ def test_seeds_with_shops_of_their_own_are_more_pairs_of_more_queries(tmp_path, 
     mine, theirs = (1 / measured["ranks"][system] for system in ("two", "bipartite"))
     queries = np.concatenate([measured["query"], 10 + measured["query"]])
     assert gain["MRR"]["95 %"] == pytest.approx(bootstrap((mine - theirs).ravel(), queries))
-    assert found["shops"] == {"data": {"tail": 3.0, "seed": [0, 1]}}
+    assert found["shops"] == {"data": {"tail": 3.0, "noise": 0.0, "seed": [0, 1]}}
     assert found["graphs"]["data"]["pairs"]["mean"] == 100.5
 
 
@@ -286,6 +287,23 @@ def test_a_gain_over_nothing_is_a_difference_alone_and_a_tail_without_pairs_has_
     (gain,) = report.collect(tmp_path)["gains"]
     assert gain["Recall@10"]["relative"] is None
     assert gain["tail"] == {"pairs": 0}
+
+
+def test_tables_tell_the_gains_with_intervals_and_do_without_what_is_not_measured(tmp_path, measured, monkeypatch):
+    write_cells(tmp_path, measured, (0, 1))
+    curves = report.collect(tmp_path)
+    monkeypatch.setattr(tables, "read", lambda _: curves)
+    (line,) = tables.behaviour_curves().splitlines()[2:]
+    assert line.startswith("| 3 | 0 | bipartite | 2 | 60 | 30 | ")
+    low, high = curves["gains"][0]["tail"]["MRR"]["95 %"]
+    assert f"95 %: {low:+.4f} to {high:+.4f}" in line
+    assert len(tables.behaviour_gains().splitlines()) == 2
+    assert tables.behaviour_shop() == "Not measured yet."
+    # as it was before there were curves, and intervals of tails
+    gain = curves["gains"][0] | {"data": "bestbuy", "tail": {"MRR": 0.125}}
+    monkeypatch.setattr(tables, "read", lambda _: {"gains": [gain], "systems": []})
+    assert tables.behaviour_gains().endswith(" | +12.5% |  |")
+    assert tables.behaviour_curves() == "Not measured yet."
 
 
 def test_systems_on_different_pairs_are_not_compared(tmp_path, measured):
