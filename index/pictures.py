@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 PICTURE_CANDIDATES = 200
 """Products whose pictures are nearest, to be put in order exactly, at least."""
+_BLOCK = 8192
 
 
 class PictureChannel:
@@ -82,18 +83,25 @@ class PictureChannel:
         return None if place < 0 else self._thumbnails[self._ends[place] : self._ends[place + 1]].tobytes()
 
     def near(self, point: NDArray[np.float32], view: View, *, depth: int) -> NDArray[np.int64]:
-        """About as many rows that may be hits as are wanted, or more, whose pictures are nearest to ``point`` (d)."""
-        count = max(PICTURE_CANDIDATES, 2 * depth)
-        fetched = view.fetched(count)
-        if fetched is None:
-            assert view.filtered is not None
-            rows = view.filtered.rows[self._places[view.filtered.rows] >= 0]
-        else:
-            box = Box.around(point, np.zeros_like(point))
-            rows = self._rows[self._candidates.search((box,), fetched)].astype(np.int64)
-        if not view.live.untouched:
-            rows = np.union1d(rows, view.live.instead(rows))
-        return view.among(rows)
+        """At least ``depth`` rows that may be hits, if as many have pictures, of those nearest to ``point`` (d)."""
+        box = Box.around(point, np.zeros_like(point))
+        count = least = max(PICTURE_CANDIDATES, 2 * depth)
+        while (fetched := view.fetched(count)) is not None and fetched < len(self):
+            near = self._may_be_hits(self._rows[self._candidates.search((box,), fetched)], view)
+            if 2 * len(near) >= least:  # beyond what is wanted, as candidates are in no exact order
+                return near
+            count *= 2
+        every = self._may_be_hits(self._rows, view)
+        if len(every) <= least:
+            return every
+        parts = (every[start : start + _BLOCK] for start in range(0, len(every), _BLOCK))
+        distances = np.concatenate([self.distances(point, part, view) for part in parts])
+        return every[np.argpartition(distances, least)[:least]]
+
+    def _may_be_hits(self, rows: NDArray[np.int32], view: View) -> NDArray[np.int64]:
+        """Those of the snapshot's ``rows`` that may be hits, and the live ones that took the place of others."""
+        ours = rows.astype(np.int64)
+        return view.among(ours if view.live.untouched else np.union1d(ours, view.live.instead(ours)))
 
     def distances(self, point: NDArray[np.float32], rows: NDArray[np.int64], view: View) -> NDArray[np.float32]:
         """Distances (K) of the pictures of ``rows`` (K) from ``point`` (d), infinite where there is no picture."""

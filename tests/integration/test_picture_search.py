@@ -18,13 +18,18 @@ from fakes_service import serving
 from PIL import Image
 from typer.testing import CliRunner
 
+from index import pictures
 from index.build import build
 from index.filter_syntax import parse as parse_filter
+from index.filters import Missing
 from index.journal import Change
+from index.live import nothing
 from index.picture_files import NoPicturesError
 from index.refinement import Refinement
 from index.search import ByPicture, ModeError, Search, Searcher, UnknownProductError
+from index.selection import Selection
 from index.snapshot import PICTURES, Snapshot, SnapshotError
+from index.view import View
 from model.image.pictures import PictureError
 from service.cli import app
 
@@ -151,6 +156,50 @@ def test_a_filter_holds_for_pictures_too(files, searcher):
         assert len(found.hits) >= least
         passing = {"price = 42.5": lambda p: p == 42.5, "price < 20": lambda p: p < 20, "price > 1000": lambda _: False}
         assert all(passing[wanted](hit.product.price) for hit in found.hits)
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """Few candidates at first, as if there were many more pictures than that."""
+    monkeypatch.setattr(pictures, "PICTURE_CANDIDATES", 10)
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("wanted", [None, "price < 45"])
+def test_a_page_is_full_after_most_of_the_nearest_pictures_were_deleted(files, searcher, wanted):
+    refinement = Refinement(filter=None if wanted is None else parse_filter(wanted))
+
+    def found(limit):
+        return ids(searcher.by_picture((files / "photos" / "42.png").read_bytes(), limit=limit, refinement=refinement))
+
+    everything = found(COUNT)
+    bring(searcher, [Change(name, None) for name in everything[:60]])
+    assert found(5) == everything[60:65]
+    assert found(COUNT) == everything[60:]
+
+
+@pytest.mark.usefixtures("few")
+def test_a_page_is_full_although_the_nearest_pictures_pass_no_filter(files, searcher):
+    """So many pass that candidates are fetched, and all that are fetched first do not."""
+    data = (files / "photos" / "42.png").read_bytes()
+    rows = np.array([int(name[1:]) for name in ids(searcher.by_picture(data, limit=COUNT))])
+    mask = np.ones(COUNT, dtype=np.bool_)
+    mask[rows[:60]] = False
+    points, channel = searcher.snapshot.points, searcher.channels.pictures
+    view = View(points, nothing(COUNT, dim=points.shape[1]), Missing("colour"), Selection(mask))
+    assert view.fetched(10) is not None
+    near = channel.near(channel.encode(data), view, depth=5)
+    assert mask[near].all()
+    assert set(rows[60:65].tolist()) <= set(near.tolist())
+
+
+@pytest.mark.usefixtures("few")
+def test_a_product_that_comes_to_pass_a_filter_is_found_by_its_picture(files, searcher):
+    product = replace(searcher.find("p42")[0], price=2000.0)
+    bring(searcher, [Change("p42", product, searcher.encode([product])[0])])
+    refinement = Refinement(filter=parse_filter("price > 1000"))
+    data = (files / "photos" / "42.png").read_bytes()
+    assert ids(searcher.by_picture(data, limit=5, refinement=refinement)) == ["p42"]
 
 
 def test_similar_products_are_alike_in_words_and_pictures(searcher):
