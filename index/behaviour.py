@@ -14,6 +14,7 @@ import numpy as np
 from index.algebra import Box
 from index.behaviour_files import PLACES, VECTORS
 from index.candidates import CandidateIndex
+from index.proposals import proposals
 from index.snapshot import BUNDLE, CANDIDATES
 from model.behaviour.features import directions
 from model.behaviour.vectors import BehaviourVectors
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 BEHAVIOUR_CANDIDATES = 100
 """Products that shoppers most likely are after, to join the candidates of a hybrid search, at least."""
-_BLOCK = 8192
 
 
 class Intent(NamedTuple):
@@ -123,24 +123,19 @@ class BehaviourChannel:
         here where all rows are looked at.
         """
         boxes = [Box.around(vector, np.zeros_like(vector)) for vector in intent.vectors]
-        count = least = max(BEHAVIOUR_CANDIDATES, 2 * depth)
-        while (fetched := view.fetched(count)) is not None and fetched < view.live.base:
-            rows = self._candidates.search(boxes, fetched)
-            near = view.among(rows if view.live.untouched else np.union1d(rows, view.live.instead(rows)))
-            if 2 * len(near) >= least:  # beyond what is wanted, as candidates are in no exact order
-                return near
-            count *= 2
-        return self._likeliest(intent, view, least)
 
-    def _likeliest(self, intent: Intent, view: View, count: int) -> NDArray[np.int64]:
-        """The ``count`` rows of either kind that score highest of those that may be hits; all if they are fewer."""
-        rows = np.arange(view.live.base, dtype=np.int64) if view.filtered is None else view.filtered.rows
-        rows = np.concatenate((view.among(rows), view.live_rows))
-        if count >= len(rows):
-            return rows
-        parts = (rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK))
-        scores = np.concatenate([self._inner(intent, self._of(part, view)) for part in parts])
-        return rows[np.argpartition(scores, -count)[-count:]]
+        def every() -> NDArray[np.int64]:
+            rows = np.arange(view.live.base, dtype=np.int64) if view.filtered is None else view.filtered.rows
+            return np.concatenate((view.among(rows), view.live_rows))
+
+        return proposals(
+            view,
+            max(BEHAVIOUR_CANDIDATES, 2 * depth),
+            total=len(self),
+            look=lambda count: self._candidates.search(boxes, count),
+            every=every,
+            score=lambda rows: self._inner(intent, self._of(rows, view)),
+        )
 
     def scores(self, intent: Intent, rows: NDArray[np.int64], view: View) -> BehaviourScores:
         """How likely each of ``rows`` (K) is what shoppers are after: the greatest over the conjunctions."""

@@ -12,6 +12,7 @@ import numpy as np
 from index.algebra import Box
 from index.candidates import CandidateIndex
 from index.picture_files import ENDS, POINTS, ROWS, THUMBNAILS, form_of
+from index.proposals import proposals
 from index.snapshot import BUNDLE, CANDIDATES
 from model import lorentz
 from model.image.runtime import ImageEncoder
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 PICTURE_CANDIDATES = 200
 """Products whose pictures are nearest, to be put in order exactly, at least."""
-_BLOCK = 8192
 
 
 class PictureChannel:
@@ -85,23 +85,14 @@ class PictureChannel:
     def near(self, point: NDArray[np.float32], view: View, *, depth: int) -> NDArray[np.int64]:
         """At least ``depth`` rows that may be hits, if as many have pictures, of those nearest to ``point`` (d)."""
         box = Box.around(point, np.zeros_like(point))
-        count = least = max(PICTURE_CANDIDATES, 2 * depth)
-        while (fetched := view.fetched(count)) is not None and fetched < len(self):
-            near = self._may_be_hits(self._rows[self._candidates.search((box,), fetched)], view)
-            if 2 * len(near) >= least:  # beyond what is wanted, as candidates are in no exact order
-                return near
-            count *= 2
-        every = self._may_be_hits(self._rows, view)
-        if len(every) <= least:
-            return every
-        parts = (every[start : start + _BLOCK] for start in range(0, len(every), _BLOCK))
-        distances = np.concatenate([self.distances(point, part, view) for part in parts])
-        return every[np.argpartition(distances, least)[:least]]
-
-    def _may_be_hits(self, rows: NDArray[np.int32], view: View) -> NDArray[np.int64]:
-        """Those of the snapshot's ``rows`` that may be hits, and the live ones that took the place of others."""
-        ours = rows.astype(np.int64)
-        return view.among(ours if view.live.untouched else np.union1d(ours, view.live.instead(ours)))
+        return proposals(
+            view,
+            max(PICTURE_CANDIDATES, 2 * depth),
+            total=len(self),
+            look=lambda count: self._rows[self._candidates.search((box,), count)].astype(np.int64),
+            every=lambda: view.standing(self._rows.astype(np.int64)),
+            score=lambda rows: -self.distances(point, rows, view),
+        )
 
     def distances(self, point: NDArray[np.float32], rows: NDArray[np.int64], view: View) -> NDArray[np.float32]:
         """Distances (K) of the pictures of ``rows`` (K) from ``point`` (d), infinite where there is no picture."""

@@ -81,6 +81,10 @@ class View:
         """Those of ``rows`` that may be hits."""
         return rows if self.whole else rows[self.may_be_hits(rows)]
 
+    def standing(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Those of the snapshot's ``rows`` that may be hits, and the live ones that took the place of others."""
+        return self.among(rows if self.live.untouched else np.union1d(rows, self.live.instead(rows)))
+
     def measure(
         self, region: Region, rows: NDArray[np.int64], *, c: float, gamma: float
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
