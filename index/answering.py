@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from index.algebra import LexicalScores
     from index.channels import Channels
     from index.facets import Facet
-    from index.fusion import Parts
     from index.refinement import Sort
     from index.snapshot import Snapshot
     from index.view import View
@@ -112,17 +111,6 @@ class Answering:
             )
             for one, its in zip(sought, found, strict=True)
         ]
-
-    def parts(self, row: int, sought: Sought) -> Parts | None:
-        """What makes the score of ``row`` in a hybrid search without exclusions; None if ranks are fused."""
-        fusion = self._snapshot.manifest.fusion
-        lexical, rows = self._lexical(sought), np.array([row])
-        if fusion.method != "weighted" or lexical is None:
-            return None
-        distances, _ = self._measured(rows, sought)
-        none = np.zeros(1, dtype=np.bool_)
-        clicks = self._channels.clicks(sought.place.intent, rows, sought.view, excluded=none)
-        return fusion.parts(distances, lexical.scores[rows], clicks)
 
     def scored(self, rows: NDArray[np.int64], sought: Sought) -> Scored:
         """Scores, distances and containment of ``rows`` (K)."""

@@ -66,13 +66,15 @@ class BehaviourScores(NamedTuple):
 class Evidence:
     """What shoppers' clicks say of one product under one query.
 
-    ``asked`` says whether shoppers asked the query before, ``score`` how likely the product is what they are after;
+    ``asked`` says whether shoppers asked the query before, ``score`` how likely the product is what they are after, and
+    ``told`` whether it was ever clicked, see :class:`BehaviourScores`;
     ``sessions`` is the share of its vector that comes from sessions and not from clicks on it, 0 to 1. The ``queries``
     led to it most often, and the ``companions``, product ids, share most sessions with it.
     """
 
     asked: bool
     score: float
+    told: bool
     sessions: float
     queries: tuple[str, ...]
     companions: tuple[str, ...]
@@ -145,14 +147,16 @@ class BehaviourChannel:
     def evidence(self, intent: Intent, row: int, view: View) -> Evidence:
         """What clicks say of the product in a row of either kind; of one that they do not know, a score by its text."""
         rows = np.array([row])
-        score = float(self.scores(intent, rows, view).scores[0])
+        found = self.scores(intent, rows, view)
+        score, told = float(found.scores[0]), bool(found.told[0])
         place = int(self._in_bundle(rows, view)[0])
         if place < 0:
-            return Evidence(intent.known, score, 0.0, (), ())
+            return Evidence(intent.known, score, told, 0.0, (), ())
         learnt = self._learnt
         return Evidence(
             asked=intent.known,
             score=score,
+            told=told,
             sessions=float(learnt.leanings[place]),
             queries=tuple(learnt.askings(place)),
             companions=tuple(learnt.product_ids[other] for other in learnt.companions(place)),

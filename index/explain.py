@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from index.behaviour import BehaviourScores
 from index.documents import UnknownProductError
 from model import hyperboloid
 from model.catalog import searchable_text
@@ -20,6 +21,8 @@ from model.grid import grid, term_weights
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from index.behaviour import Evidence
+    from index.fusion import Fusion
     from index.search import Searcher
     from model.catalog import Product
     from model.grid import Attention
@@ -151,35 +154,42 @@ def explain(searcher: Searcher, query: str, product_id: str) -> Explanation:
     outside, inside = hyperboloid.containment_parts(point, centre, limit, c=geometry.curvature)
     attention = encoder.explain(read, searchable_text(product))  # what its point was made of
     cells = grid(attention, c=geometry.curvature, gamma=geometry.gamma)
+    distance = float(outside + geometry.gamma * inside)
+    words, evidence = Words(*searcher.wording(query, product_id)), searcher.evidence(query, product_id)
     return Explanation(
         query=query,
         read=read,
         product=product,
-        distance=float(outside + geometry.gamma * inside),
+        distance=distance,
         d_out=float(outside),
         d_in=float(inside),
         contained=bool(hyperboloid.contains(point, centre, limit)),
-        words=Words(*searcher.wording(query, product_id)),
-        fused=_fused(searcher, query, product_id),
+        words=words,
+        fused=_fused(searcher.snapshot.manifest.fusion, distance, words.score, evidence),
         query_terms=_query_terms(attention),
         intersections=_intersections(attention),
         title_terms=_title_terms(attention, cells),
         grid=tuple(tuple(line) for line in cells.tolist()),
         axes=_axes(point, centre, limit),
-        clicks=_clicks(searcher, query, product_id),
+        clicks=_clicks(searcher, evidence),
     )
 
 
-def _fused(searcher: Searcher, query: str, product_id: str) -> Fused | None:
-    parts = searcher.parts(query, product_id)
-    if parts is None:
+def _fused(fusion: Fusion, distance: float, lexical: float, evidence: Evidence | None) -> Fused | None:
+    if fusion.method != "weighted":
         return None
-    each = [float(part[0]) for part in parts]
+    clicks = None
+    if evidence is not None:
+        clicks = BehaviourScores(_one(evidence.score), evidence.asked, np.array([evidence.told]))
+    each = [float(part[0]) for part in fusion.parts(_one(distance), _one(lexical), clicks)]
     return Fused(sum(each), *each)
 
 
-def _clicks(searcher: Searcher, query: str, product_id: str) -> Clicks | None:
-    found = searcher.evidence(query, product_id)
+def _one(value: float) -> NDArray[np.float32]:
+    return np.array([value], dtype=np.float32)
+
+
+def _clicks(searcher: Searcher, found: Evidence | None) -> Clicks | None:
     if found is None:
         return None
     companions = []

@@ -178,7 +178,7 @@ class LexicalIndex:
 
     def _having(self, terms: Iterable[str], live: int) -> NDArray[np.int64]:
         """The rows, rising, that have any of ``terms``, of the snapshot and of the first ``live`` after it."""
-        rows: list[NDArray[np.int64]] = []
+        rows: list[NDArray[np.int32] | NDArray[np.int64]] = []
         for term in terms:
             rows += [_rows(self._index, term), self.live.having(term, live) + len(self)]
         return np.unique(np.concatenate(rows))
@@ -221,13 +221,14 @@ def terms_of(text: str) -> list[str]:
     return _stems(words(text))
 
 
-def _rows(index: bm25s.BM25, term: str) -> NDArray[np.int64]:
-    """The rows of ``index`` that have ``term``."""
+def _rows(index: bm25s.BM25, term: str) -> NDArray[np.int32]:
+    """The rows of ``index`` that have ``term``, as it holds them."""
     number = index.vocab_dict.get(term)
     if number is None:
-        return np.empty(0, dtype=np.int64)
+        return np.empty(0, dtype=np.int32)
     starts, rows = index.scores["indptr"], index.scores["indices"]
-    return np.asarray(rows[starts[number] : starts[number + 1]], dtype=np.int64)
+    found: NDArray[np.int32] = rows[starts[number] : starts[number + 1]]
+    return found
 
 
 def _joins(found: Sequence[str]) -> list[str]:

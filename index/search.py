@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from index.behaviour import Evidence
     from index.device import Device
     from index.filters import ColumnType
-    from index.fusion import Parts
     from index.lexical import Wording
     from index.snapshot import JournalMark
     from model.catalog import Product
@@ -234,18 +233,6 @@ class Searcher:
         """
         view = self._view(NOTHING, self._live.view)
         return self.channels.lexical.wording(query, self._row(product_id, view), live=view.live.count)
-
-    def parts(self, query: str, product_id: str) -> Parts | None:
-        """What each channel brings to the score of a product in a hybrid search; None where ranks are fused.
-
-        Raises:
-            UnknownProductError: there is no such product.
-            EmptyTextError: the query has no letter or digit.
-        """
-        conjunctions, view = _conjunctions(query), self._view(NOTHING, self._live.view)
-        place = self.channels.place(conjunctions)
-        sought = Sought(place, "hybrid", view, slice(0), conjunctions=conjunctions)
-        return self._answering.parts(self._row(product_id, view), sought)
 
     def search(
         self,
