@@ -131,7 +131,7 @@ def reindex(
         raise CommandError("--behaviour is a channel learnt before and --interactions teach a new one: give either")
     alone = [name for name, given in (("--all-queries", all_queries), ("--keep-clicks", keep_clicks)) if given]
     if alone and interactions is None:
-        raise CommandError(f"{' and '.join(alone)} mean nothing without --interactions")
+        raise CommandError(f"give --interactions too, or leave out {' and '.join(alone)}")
     if image_root is not None and images is None:
         raise CommandError("--image-root means nothing without --images")
     rejects_path, refused = rejects or out / "rejects.jsonl", None

@@ -362,9 +362,9 @@ def test_kept_clicks_are_those_of_the_same_text_model(shop, tmp_path):
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (("--keep-clicks",), "--keep-clicks mean nothing without --interactions"),
+        (("--keep-clicks",), "give --interactions too, or leave out --keep-clicks"),
         (("--behaviour", "b", "--interactions", "i.csv"), "give either"),
-        (("--all-queries",), "--all-queries mean nothing without --interactions"),
+        (("--all-queries",), "give --interactions too, or leave out --all-queries"),
     ],
 )
 def test_what_does_not_go_together_is_refused(shop, tmp_path, more, said):
