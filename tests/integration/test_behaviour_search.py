@@ -326,6 +326,7 @@ def test_together_searches_find_what_they_find_alone(searcher):
         assert ids(answer) == ids(searcher.answer(one))
 
 
+@pytest.mark.usefixtures("plain")
 def test_later_clicks_teach_how_much_the_channel_counts(files, tmp_path):
     """Shoppers always click what clicks lead to, wherever the text is."""
     chance = np.random.default_rng(0)
@@ -374,6 +375,7 @@ def test_clicks_that_the_text_was_trained_on_do_not_teach_how_much_it_counts(tmp
     assert (fusion.method, fusion.optimistic) == ("weighted", optimistic)
 
 
+@pytest.mark.usefixtures("plain")
 def test_pairs_that_the_channel_knows_by_heart_teach_nothing(files, tmp_path):
     judgments = tmp_path / "judgments.csv"
     lines = "".join(f"want {i},p{i},3\n" for i in range(400))
@@ -406,6 +408,7 @@ def test_a_channel_on_another_text_bundle_is_refused(files, tmp_path):
     assert not (tmp_path / "index").exists()
 
 
+@pytest.mark.usefixtures("plain")
 def test_a_channel_of_another_shop_is_refused(files, tmp_path):
     encoder = Snapshot.open(current(files / "plain")).encoder
     write_behaviour(tmp_path / "behaviour", encoder, ["x1", "x2"], {"oak": ["x1"]})
@@ -458,6 +461,7 @@ def test_the_service_answers_and_explains_by_clicks(report):
         assert told["companions"] == [{"product_id": "p8", "title": TITLES[8]}]
 
 
+@pytest.mark.usefixtures("plain")
 def test_asking_the_service_for_a_channel_that_is_not_there_is_a_422(files, without):
     with serving(files / "plain", open_searcher=Searcher.open) as client:
         wait_until_ready(client)
