@@ -42,15 +42,13 @@ class Popularity:
 class ItemKnn:
     """Products that share sessions with those that the query led to: cosine of their sessions, by number of clicks.
 
-    Ties, and queries that led to nothing yet, go by popularity. ``led`` tells what queries led to, where that is not
-    what the graphs of the sessions tell.
+    Ties, and queries that led to nothing yet, go by popularity.
     """
 
-    def __init__(self, task: Task, graphs: Graphs, *, led: Graphs | None = None) -> None:
+    def __init__(self, task: Task, graphs: Graphs) -> None:
         products = len(task.product_ids)
-        led = led or graphs
-        query, product = led.query, led.product
-        self._clicks = Pattern.of(query, product, (led.queries, products)).matrix(torch.from_numpy(led.count).float())
+        clicked = Pattern.of(graphs.query, graphs.product, (graphs.queries, products))
+        self._clicks = clicked.matrix(torch.from_numpy(graphs.count).float())
         places = np.unique(np.stack([graphs.product[graphs.member_pair], graphs.member_session]), axis=1)
         incidence = Pattern.of(*places, (products, graphs.sessions))
         sizes = incidence.row_sums(torch.ones(places.shape[1]))

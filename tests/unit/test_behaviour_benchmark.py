@@ -5,10 +5,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 
 from benchmarks.behaviour import __main__ as command
-from benchmarks.behaviour import baskets, cells, dev, report, searches
+from benchmarks.behaviour import cells, dev, report, searches
 from benchmarks.behaviour.baselines import ItemKnn, Popularity, TextAlone, Together, train_light_gcn
 from benchmarks.behaviour.cells import CURVES, MAIN_SHOP, NETWORKS, Cell, every_cell, shop_of, spearman
 from benchmarks.behaviour.data import ShopOf
@@ -312,27 +311,6 @@ def test_systems_on_different_pairs_are_not_compared(tmp_path, measured):
     write_cell(tmp_path, "two", 0, ranks, query=measured["query"][::-1], segment=measured["segment"], shop=0)
     with pytest.raises(ValueError, match="data: two and bipartite were measured on different pairs"):
         report.collect(tmp_path)
-
-
-def test_baskets_hold_out_one_item_and_the_network_learns_to_find_it(monkeypatch):
-    rng = np.random.default_rng(0)
-    members = [np.unique(kind + 4 * rng.integers(0, 25, 6)) for kind in rng.integers(0, 4, 400)]
-    shop = baskets.Baskets([str(i) for i in range(100)], ["text"] * 100, members)
-    dev = baskets.held_out(shop.part(0.8, 0.9), seed=0)
-    for (rest, item), items in zip(dev, shop.part(0.8, 0.9), strict=True):
-        assert sorted([*rest.tolist(), item]) == items.tolist()
-    features = torch.nn.functional.normalize(torch.randn(100, 32, generator=torch.Generator().manual_seed(0)), dim=1)
-    network = baskets.Network(shop, features, seed=0)
-    assert network.fit(dev, steps=100, rate=0.02) > 0.5  # chance is 0.2
-    knn = baskets.hits(baskets.knn_scores(shop, dev), dev).mean()
-    assert knn > 0.5
-
-
-def test_hits_share_what_ties_decide():
-    scores = np.zeros((1, 50), dtype=np.float32)
-    assert baskets.hits(scores, [(np.array([0, 1]), 5)])[0] == pytest.approx(20 / 48)
-    scores[0, 5] = 1
-    assert baskets.hits(scores, [(np.array([0, 1]), 5)])[0] == 1.0
 
 
 @pytest.mark.slow
