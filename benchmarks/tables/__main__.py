@@ -46,6 +46,7 @@ TABLES = {
         behaviour.behaviour_shop,
         behaviour.behaviour_gains,
         behaviour.behaviour_curves,
+        behaviour.behaviour_baskets,
         pictures.image_seen,
         pictures.image_unseen,
         pictures.image_gains,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.tables.markdown import read, spread, table
@@ -57,6 +58,19 @@ def behaviour_curves() -> str:
     return table(head, sorted(lines, key=lambda line: line[:3])) if lines else _NOT_YET
 
 
+def behaviour_baskets() -> str:
+    """What finds the item that was held out of a basket, and by how much the hypergraph finds it more often."""
+    report = read("baskets")
+    gains = {(gain["ranker"], gain["than"]): _difference(gain) for gain in report["gains"]}
+    rivals = [name for name in report["Recall@20"] if any(than == name for _, than in gains)]
+    lines = []
+    for name, recall in report["Recall@20"].items():
+        runs = report["rankers"][name].get("runs", [])
+        figure = {"mean": recall, "std": statistics.stdev(run["test"] for run in runs)} if len(runs) > 1 else recall
+        lines.append((name, spread(figure), *(gains.get((name, than), "") for than in rivals)))
+    return table(("ranker", "Recall@20", *(f"over {than}" for than in rivals)), lines)
+
+
 def _systems(data: str) -> str:
     rows = {row["system"]: row for row in read("behaviour")["systems"] if row["data"] == data}
     if not rows:
@@ -83,6 +97,10 @@ def _gain(measured: dict[str, Any] | float) -> str:
     """Relative, and where there is an interval the difference with it."""
     if isinstance(measured, float):
         return f"{measured:+.1%}"
-    low, high = measured["95 %"]
-    difference = f"{measured['difference']:+.4f}, 95 %: {low:+.4f} to {high:+.4f}"
+    difference = _difference(measured)
     return difference if measured["relative"] is None else f"{measured['relative']:+.1%} ({difference})"
+
+
+def _difference(measured: dict[str, Any]) -> str:
+    low, high = measured["95 %"]
+    return f"{measured['difference']:+.4f}, 95 %: {low:+.4f} to {high:+.4f}"

@@ -11,6 +11,7 @@ import torch
 from benchmarks.behaviour import baskets
 from benchmarks.behaviour.basket_rankers import Network, Training, as_clicks, cosines, ease, left_out
 from benchmarks.behaviour.baskets import Asked, Baskets, best
+from benchmarks.tables import behaviour as tables
 
 PRODUCTS = 100
 
@@ -158,3 +159,8 @@ def test_a_file_of_baskets_becomes_a_report(shop, tmp_path, monkeypatch):
     assert [run["seed"] for run in report["rankers"]["hypergraph"]["runs"]] == [0, 1]
     for gain in report["gains"]:
         assert gain["95 %"][0] <= gain["difference"] <= gain["95 %"][1]
+    monkeypatch.setattr(tables, "read", lambda _: report)
+    head, _, *lines = tables.behaviour_baskets().splitlines()
+    assert head == "| ranker | Recall@20 | over item-knn | over item-knn, tuned | over ease |"
+    assert [line.split(" | ")[0].removeprefix("| ") for line in lines] == list(report["Recall@20"])
+    assert lines[-1].count("95 %") == 3
