@@ -19,6 +19,7 @@ import torch
 
 from benchmarks.behaviour.cells import Bench, Options, every_cell
 from benchmarks.behaviour.report import collect
+from benchmarks.behaviour.text import STEPS
 from benchmarks.cells import chosen, run, say, summarise
 
 
@@ -28,7 +29,7 @@ def main(arguments: list[str] | None = None) -> None:
     seeds = [int(seed) for seed in asked.seeds.split(",")]
     cells = chosen(every_cell(seeds), asked.cells)
     torch.set_num_threads(asked.threads)
-    options = Options(asked.steps, asked.text_minutes, asked.threads)
+    options = Options(asked.steps, asked.text_steps, asked.threads)
     bench = Bench(asked.data, asked.work, asked.out, options, report=lambda line: say(f"    {line}"))
     run(cells, bench)
     summarise(asked.out, collect)
@@ -45,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
         "--cells", default="*", help="run only the cells whose names fit, in this order: 'bestbuy-*,*-text-s0'"
     )
     parser.add_argument("--steps", type=int, default=200, help="most steps of a network")
-    parser.add_argument("--text-minutes", type=float, default=2.5, help="training of a text encoder")
+    parser.add_argument("--text-steps", type=int, default=STEPS, help="steps of a text encoder")
     parser.add_argument("--seeds", default="0,1,2", help="seeds, with commas between")
     parser.add_argument("--threads", type=int, default=2, help="threads of a cell")
     return parser

@@ -23,7 +23,7 @@ import torch
 from benchmarks.behaviour.basket_rankers import Network, Training, as_clicks, cosines, ease
 from benchmarks.behaviour.score import bootstrap
 from benchmarks.behaviour.task import Later, Task
-from benchmarks.behaviour.text import encoder_of
+from benchmarks.behaviour.text import STEPS, encoder_of
 from benchmarks.provenance import commit, machine, versions
 from model.behaviour.features import product_features
 from model.runtime import TextEncoder
@@ -129,13 +129,13 @@ def rivals(baskets: Baskets, features: Tensor, dev: Asked) -> dict[str, tuple[di
     }
 
 
-def text_features(baskets: Baskets, work: Path, *, minutes: float, threads: int) -> Tensor:
+def text_features(baskets: Baskets, work: Path, *, steps: int, threads: int) -> Tensor:
     """Text vectors (N, F) of an encoder that knows the titles alone."""
     train = as_clicks(baskets.part(0.0, 0.8))
     empty = np.empty(0, dtype=np.int64)
     nothing = Later(empty, empty, empty, empty.astype(np.bool_))
     task = Task("retail", baskets.product_ids, baskets.texts, train, train, nothing, nothing)
-    encoder = TextEncoder(encoder_of(task, work, minutes=minutes, clicks=False, threads=threads))
+    encoder = TextEncoder(encoder_of(task, work, steps=steps, clicks=False, threads=threads))
     return torch.from_numpy(product_features(encoder, baskets.texts))
 
 
@@ -145,7 +145,7 @@ def main(arguments: list[str] | None = None) -> None:
     measured = commit()
     torch.set_num_threads(asked.threads)
     baskets = Baskets.read(asked.data / "online_retail" / "baskets.csv.gz")
-    features = text_features(baskets, asked.work, minutes=asked.text_minutes, threads=asked.threads)
+    features = text_features(baskets, asked.work, steps=asked.text_steps, threads=asked.threads)
     dev, test = (Asked(baskets.part(*ends), seed=0) for ends in ((0.8, 0.9), (0.9, 1.0)))
     found, told = {}, {}
     for name, (options, speaks) in rivals(baskets, features, dev).items():
@@ -169,7 +169,7 @@ def main(arguments: list[str] | None = None) -> None:
         f"Recall@{K}": {name: round(float(values.mean()), 5) for name, values in found.items()},
         "rankers": told,
         "gains": [_gain(found, name, than) for name in NETWORKS for than in ("item-knn", "item-knn, tuned", "ease")],
-        "options": {"text_minutes": asked.text_minutes},
+        "options": {"text_steps": asked.text_steps},
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": measured,
         "machine": machine(),
@@ -200,7 +200,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--work", type=Path, default=Path("var/behaviour"), help="folder for the encoder")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/baskets.json"))
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--text-minutes", type=float, default=1.5)
+    parser.add_argument("--text-steps", type=int, default=STEPS, help="steps of the text encoder")
     parser.add_argument("--threads", type=int, default=2)
     return parser
 

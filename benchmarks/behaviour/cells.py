@@ -105,7 +105,7 @@ class Options:
     """How much a cell may do."""
 
     steps: int
-    text_minutes: float
+    text_steps: int
     threads: int
 
 
@@ -131,7 +131,7 @@ class Ground:
         bundle = encoder_of(
             self.task,
             work,
-            minutes=options.text_minutes,
+            steps=options.text_steps,
             clicks=taught(self.task.name),
             threads=options.threads,
         )
@@ -200,7 +200,7 @@ class Bench:
             "generator": None if cell.data == "bestbuy" else generator_commit(),
             "measured": datetime.now(UTC).isoformat(timespec="seconds"),
             "command": f"python -m benchmarks.behaviour --data … --work … --cells {cell.name} --seeds {cell.seed} "
-            f"--steps {self._options.steps} --text-minutes {self._options.text_minutes:g} "
+            f"--steps {self._options.steps} --text-steps {self._options.text_steps} "
             f"--threads {self._options.threads}",
             "threads": self._options.threads,
             "commit": self._commit,

@@ -23,7 +23,7 @@ from benchmarks.behaviour.cells import CURVES, MAIN_SHOP, taught
 from benchmarks.behaviour.data import bestbuy
 from benchmarks.behaviour.score import bootstrap
 from benchmarks.behaviour.task import SEGMENTS
-from benchmarks.behaviour.text import encoder_of, write_catalog
+from benchmarks.behaviour.text import STEPS, encoder_of, write_catalog
 from benchmarks.provenance import record
 from index.build import build
 from index.learning import learn_fusion, with_later_clicks
@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--shops", default="bestbuy,shop10000,shop50000", help=f"of bestbuy, {', '.join(_SHOPS)}")
     parser.add_argument("--work", type=Path, default=Path("var/behaviour"), help="folder for models and indexes")
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
-    parser.add_argument("--text-minutes", type=float, default=2.5, help="training of a text bundle")
+    parser.add_argument("--text-steps", type=int, default=STEPS, help="steps of a text bundle")
     parser.add_argument("--minutes", type=float, default=10.0, help="training of a behaviour bundle, at most")
     parser.add_argument("--seeds", default="0,1,2", help="seeds of the behaviour bundle, with commas between")
     asked = parser.parse_args(arguments)
@@ -65,8 +65,8 @@ def main(arguments: list[str] | None = None) -> None:
     record(
         asked.out,
         "behaviour_searches",
-        f"python -m benchmarks.behaviour.searches --data … --work … --shops {asked.shops} --minutes {asked.minutes:g} "
-        f"--seeds {asked.seeds}",
+        f"python -m benchmarks.behaviour.searches --data … --work … --shops {asked.shops} "
+        f"--text-steps {asked.text_steps} --minutes {asked.minutes:g} --seeds {asked.seeds}",
         PACKAGES,
         found,
     )
@@ -75,7 +75,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _measured(task: Task, asked: argparse.Namespace, seed: int) -> dict[str, Any]:
     folder = asked.work / f"{task.name}-searches"
-    text = encoder_of(task, asked.work, minutes=asked.text_minutes, clicks=taught(task.name), threads=2)
+    text = encoder_of(task, asked.work, steps=asked.text_steps, clicks=taught(task.name), threads=2)
     folder.mkdir(parents=True, exist_ok=True)
     catalog, clicks = write_catalog(task, folder), _write_clicks(task, folder)
     learnt = folder / f"behaviour-{seed}"

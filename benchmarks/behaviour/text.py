@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from benchmarks.behaviour.task import Task
 
 DIM = 64
+STEPS = 1500
+"""As many on a busy machine as on a quiet one; some three core-minutes."""
 
 
-def encoder_of(task: Task, work: Path, *, minutes: float, clicks: bool, threads: int) -> Path:
+def encoder_of(task: Task, work: Path, *, steps: int, clicks: bool, threads: int) -> Path:
     """The bundle of ``task`` under ``work``, trained if it is not there.
 
     Without ``clicks`` it learns from the catalogue alone, so that shops of one catalogue can share it.
@@ -36,7 +38,7 @@ def encoder_of(task: Task, work: Path, *, minutes: float, clicks: bool, threads:
         catalog=write_catalog(task, folder),
         interactions=interactions if clicks else None,
         out=out,
-        minutes=minutes,
+        steps=steps,
         dim=DIM,
         threads=threads,
     )

@@ -151,7 +151,7 @@ def test_a_file_of_baskets_becomes_a_report(shop, tmp_path, monkeypatch):
         for number, items in enumerate(shop.members):
             writer.writerows((number, f"2011-01-01T00:{number:05}", item, shop.texts[item]) for item in items)
     out = tmp_path / "baskets.json"
-    said = ["--data", str(tmp_path), "--work", str(tmp_path / "work"), "--out", str(out), "--text-minutes", "0.05"]
+    said = ["--data", str(tmp_path), "--work", str(tmp_path / "work"), "--out", str(out), "--text-steps", "20"]
     baskets.main([*said, "--seeds", "0,1", "--threads", "1"])
     report = json.loads(out.read_bytes())
     assert report["baskets"] == len(shop.members)

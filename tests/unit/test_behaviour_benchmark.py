@@ -182,7 +182,7 @@ def test_cells_are_run_once_recorded_and_collected(tmp_path, monkeypatch, capsys
         "--steps",
         "4",
     ]
-    said += ["--text-minutes", "0.05", "--threads", "1"]
+    said += ["--text-steps", "20", "--threads", "1"]
     for asked in ("shop150-text-s0", "shop150-*e+pretraining-s0", "shop150-two+pretraining-s0"):
         command.main([*said, "--cells", asked])
     names = {path.stem for path in out.glob("*.json")}
@@ -318,7 +318,7 @@ def test_searches_are_compared_with_the_channel_and_without(tmp_path, monkeypatc
     monkeypatch.setattr(searches, "_SHOPS", {"shop150": ShopOf(150, 1200)})
     out = tmp_path / "searches.json"
     said = ["--work", str(tmp_path / "work"), "--out", str(out), "--shops", "shop150", "--seeds", "0"]
-    searches.main([*said, "--text-minutes", "0.05", "--minutes", "0.05"])
+    searches.main([*said, "--text-steps", "20", "--minutes", "0.05"])
     (found,) = json.loads(out.read_bytes())["shop150"]
     assert found["products"] == 150
     for part in ("clicks", "new"):
