@@ -71,17 +71,16 @@ class Network(nn.Module):
     what is near to it. With ``own`` each product has a vector beside its text's, learnt from its baskets alone.
     """
 
-    def __init__(
-        self, baskets: Sequence[NDArray[np.int64]], features: Tensor, *, own: bool, seed: int, width: int = 64
-    ) -> None:
+    def __init__(self, baskets: Sequence[NDArray[np.int64]], features: Tensor, *, own: bool, seed: int) -> None:
         super().__init__()
         torch.manual_seed(seed)
         self._baskets = [items for items in baskets if len(items) <= _MOST]
         self._features = features
         self._channels = Channels(build(as_clicks(self._baskets), len(features), min_count=1 << 60), joined=False)
         self._seed = seed
-        self.dcah = Dcah(Config(features=features.shape[1], width=width))
-        self.own = nn.Parameter(_OWN * torch.randn(len(features), width)) if own else None
+        config = Config(features=features.shape[1])
+        self.dcah = Dcah(config)
+        self.own = nn.Parameter(_OWN * torch.randn(len(features), config.width)) if own else None
         self.log_scale = nn.Parameter(torch.tensor(2.3))
 
     def fit(self, judge: Callable[[Tensor], float], training: Training) -> float:
@@ -96,9 +95,8 @@ class Network(nn.Module):
             batch = rng.choice(len(self._baskets), min(training.batch, len(self._baskets) // 2), replace=False)
             stay = torch.from_numpy(rng.random(len(self._baskets)) >= training.dropped)
             stay[batch] = False
-            loss = left_out(
-                self._speaks(self._channels.convolutions(stay[self._channels.query])), [self._baskets[i] for i in batch]
-            )
+            speaks = self._speaks(self._channels.convolutions(stay[self._channels.query]))
+            loss = left_out(speaks, [self._baskets[i] for i in batch])
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
