@@ -47,6 +47,7 @@ TABLES = {
         behaviour.behaviour_gains,
         behaviour.behaviour_curves,
         behaviour.behaviour_baskets,
+        behaviour.behaviour_asked,
         pictures.image_seen,
         pictures.image_unseen,
         pictures.image_gains,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.tables.markdown import read, spread, table
+from benchmarks.tables.markdown import Bar, compared, read, spread, table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 _SYSTEMS = ("popularity", "item-knn", "light-gcn", "text")
 _MEASURES = ("MRR", "Recall@10")
@@ -69,6 +69,72 @@ def behaviour_baskets() -> str:
         figure = {"mean": recall, "std": statistics.stdev(run["test"] for run in runs)} if len(runs) > 1 else recall
         lines.append((name, spread(figure), *(gains.get((name, than), "") for than in rivals)))
     return table(("ranker", "Recall@20", *(f"over {than}" for than in rivals)), lines)
+
+
+def behaviour_asked() -> str:
+    """What was asked of the figures beforehand, and whether it was reached."""
+    report, scale, baskets = read("behaviour"), read("behaviour_scale"), read("baskets")
+    measured = [data for data in ("bestbuy", _SHOP) if any(row["data"] == data for row in report["systems"])]
+    bars = [bar for data in measured for bar in (*_headline(report, data), _leaning(report, data))]
+    for data, runs in _searched().items():
+        bars += [
+            Bar(f"{data}, what the channel adds to RR@100 of fused searches, {name} products' clicks", "≥", 0.0, gain)
+            for name in ("tail", "cold", "head")
+            if (gain := _mean(run["clicks"].get(f"product {name}", {}).get("gain") for run in runs)) is not None
+        ]
+        added = statistics.mean(run["milliseconds"]["added"] for run in runs)
+        bars.append(Bar(f"{data}, milliseconds that it adds to a search, median", "≤", 1.0, added))
+    bars += [
+        Bar(f"baskets, Recall@20 of the {gain['ranker']} less that of {gain['than']}", "≥", 0.0, gain["difference"])
+        for gain in baskets["gains"]
+        if gain["than"] == "item-knn"
+    ]
+    bars += [
+        Bar("edges of the training at scale", "≥", 1e6, scale["edges"], digits=0),
+        Bar("its hyperedges", "≥", 5e5, scale["sessions"], digits=0),
+        Bar("its peak memory, GiB", "≤", 8.0, scale["peak_gib"], digits=2),
+        Bar("its minutes, on two cores", "≤", 30.0, scale["minutes"], digits=1),
+    ]
+    return compared(bars)
+
+
+def _headline(report: dict[str, Any], data: str) -> list[Bar]:
+    """The seed's claim: what the second channel brings where both are pre-trained."""
+    (gain,) = (each for each in report["gains"] if (each["data"], each["system"]) == (data, "two+pretraining"))
+    bars = [
+        Bar(
+            f"{data}, tail: {name} gained by the second channel, both pre-trained",
+            "≥",
+            least,
+            _relative(gain["tail"][name]),
+        )
+        for name, least in (("MRR", 0.24), ("Recall@10", 0.48))
+    ]
+    return [*bars, Bar(f"{data}, all new pairs: the same of MRR", "≥", 0.0, _relative(gain["MRR"]))]
+
+
+def _leaning(report: dict[str, Any], data: str) -> Bar:
+    """Of the two channels with both aids, as the seed has them."""
+    name = "two+pretraining+dropedge"
+    (row,) = (each for each in report["systems"] if (each["data"], each["system"]) == (data, name))
+    found = row["attention"]["spearman_with_log_degree"]["mean"]
+    return Bar(f"{data}, Spearman of the hypergraph's weight with log-degree, {name}", "≤", 0.0, found)
+
+
+def _searched() -> dict[str, list[dict[str, Any]]]:
+    """Runs of each shop that searches were measured in."""
+    return {name: runs for name, runs in read("behaviour_searches").items() if name in ("bestbuy", _SHOP)}
+
+
+def _mean(figures: Iterable[float | None]) -> float | None:
+    there = [figure for figure in figures if figure is not None]
+    return statistics.mean(there) if there else None
+
+
+def _relative(measured: dict[str, Any] | float) -> float:
+    """A gain of what there was; reports from before tails had intervals say no more than that."""
+    relative: float = measured if isinstance(measured, float) else measured["relative"]
+    return relative
 
 
 def _systems(data: str) -> str:

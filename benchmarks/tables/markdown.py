@@ -42,7 +42,7 @@ def compared(bars: Iterable[Bar]) -> str:
     for bar in bars:
         reached = {"≥": bar.measured >= bar.asked, "≤": bar.measured <= bar.asked, "=": bar.measured == bar.asked}
         verdict = "" if reached[bar.sense] else "**missed**"
-        lines.append((bar.what, f"{bar.sense} {bar.asked:,g}", f"{bar.measured:,.{bar.digits}f}", verdict))
+        lines.append((bar.what, f"{bar.sense} {bar.asked:,.10g}", f"{bar.measured:,.{bar.digits}f}", verdict))
     return table(("what", "asked", "measured", ""), lines)
 
 

@@ -305,6 +305,33 @@ def test_tables_tell_the_gains_with_intervals_and_do_without_what_is_not_measure
     assert tables.behaviour_curves() == "Not measured yet."
 
 
+def test_what_was_asked_is_compared_with_all_that_is_measured_and_a_miss_is_called_one(monkeypatch):
+    gain = {"data": "bestbuy", "system": "two+pretraining", "MRR": {"relative": 0.05}}
+    gain["tail"] = {"MRR": {"relative": 0.25}, "Recall@10": {"relative": 0.07}}
+    attention = {"spearman_with_log_degree": {"mean": 0.6}}
+    run = {"clicks": {"product tail": {"gain": 0.02}, "product cold": {"gain": -0.1}}, "milliseconds": {"added": 0.4}}
+    reports = {
+        "behaviour": {
+            "gains": [gain],
+            "systems": [{"data": "bestbuy", "system": "two+pretraining+dropedge", "attention": attention}],
+        },
+        "behaviour_searches": {"benchmark": "behaviour_searches", "bestbuy": [run, run]},
+        "behaviour_scale": {"edges": 1_400_000, "sessions": 470_000, "peak_gib": 2.6, "minutes": 12.0},
+        "baskets": {"gains": [{"ranker": "hypergraph", "than": "item-knn", "difference": 0.02}]},
+    }
+    monkeypatch.setattr(tables, "read", reports.__getitem__)
+    lines = tables.behaviour_asked().splitlines()[2:]
+    missed = [line.split(" | ")[0].removeprefix("| ") for line in lines if "**missed**" in line]
+    assert missed == [
+        "bestbuy, tail: Recall@10 gained by the second channel, both pre-trained",
+        "bestbuy, Spearman of the hypergraph's weight with log-degree, two+pretraining+dropedge",
+        "bestbuy, what the channel adds to RR@100 of fused searches, cold products' clicks",
+        "its hyperedges",
+    ]
+    assert len(lines) == 12
+    assert not any("head products" in line for line in lines)
+
+
 def test_systems_on_different_pairs_are_not_compared(tmp_path, measured):
     write_cells(tmp_path, measured, (0,))
     ranks = measured["ranks"]["two"][0]
