@@ -30,25 +30,29 @@ _FLOOR = 1e-9
 _OWN = 0.03  # deviation of what products' own vectors begin as
 
 
-def cosines(
-    baskets: Sequence[NDArray[np.int64]], products: int, *, shrink: float, power: float, shares: bool
-) -> Tensor:
-    """Item-kNN on co-purchase: baskets that two products share over √ of those that either has, plus ``shrink``.
+def together(baskets: Sequence[NDArray[np.int64]], products: int) -> Tensor:
+    """How many baskets hold both of two products (N, N); on the diagonal, how many hold one."""
+    row, item = _flat(baskets)
+    held = Pattern.of(row, item, (len(baskets), products)).matrix(torch.ones(len(item)))
+    found: Tensor = held.T.straight @ held.straight.to_dense()
+    return found
+
+
+def cosines(shared: Tensor, *, shrink: float, power: float, shares: bool) -> Tensor:
+    """Item-kNN on co-purchase: baskets ``shared`` (N, N) over √ of those that have either, plus ``shrink``.
 
     To a ``power``, and with ``shares`` so that all that a product says adds up to one. Ties go by popularity.
     """
-    together = _together(baskets, products)
-    bought = together.diagonal().clamp(min=1.0)
-    found = (together / ((bought[:, None] * bought).sqrt() + shrink)).fill_diagonal_(0.0) ** power
+    bought = shared.diagonal().clamp(min=1.0)
+    found = (shared / ((bought[:, None] * bought).sqrt() + shrink)).fill_diagonal_(0.0) ** power
     if shares:
         found = functional.normalize(found, p=1.0, dim=1)
     return found + _TIE * bought / bought.max()
 
 
-def ease(baskets: Sequence[NDArray[np.int64]], products: int, *, penalty: float) -> Tensor:
+def ease(shared: Tensor, *, penalty: float) -> Tensor:
     """Steck 2019, "Embarrassingly shallow autoencoders for sparse data", equation 8: least squares, none for itself."""
-    gram = _together(baskets, products).double()
-    precision = torch.linalg.inv(gram + penalty * torch.eye(products, dtype=torch.float64))
+    precision = torch.linalg.inv(shared.double() + penalty * torch.eye(len(shared), dtype=torch.float64))
     return (-precision / precision.diagonal()).fill_diagonal_(0.0).float()
 
 
@@ -126,8 +130,8 @@ class Network(nn.Module):
 
 def left_out(speaks: Tensor, baskets: Sequence[NDArray[np.int64]]) -> Tensor:
     """−log of what the rest of a basket says for each of its members, the mean over members and then over baskets."""
-    sizes = np.array([len(items) for items in baskets])
-    row, item = np.repeat(np.arange(len(baskets)), sizes), np.concatenate(baskets)
+    row, item = _flat(baskets)
+    sizes = np.bincount(row)
     rest = torch.from_numpy(1.0 / (sizes - 1)).float()[torch.from_numpy(row)]
     # nobody speaks for itself, so the sum over a basket is that over the rest of it
     said = Pattern.of(row, item, (len(baskets), len(speaks))).matrix(rest) @ speaks
@@ -137,19 +141,11 @@ def left_out(speaks: Tensor, baskets: Sequence[NDArray[np.int64]]) -> Tensor:
 
 def as_clicks(baskets: Sequence[NDArray[np.int64]]) -> Clicks:
     """Baskets as sessions of clicks, each after a query of its own that says nothing."""
-    product = np.concatenate(baskets).astype(np.int32)
-    basket = np.repeat(np.arange(len(baskets)), [len(items) for items in baskets]).astype(np.int32)
-    return Clicks(
-        tuple(map(str, range(len(baskets)))), basket, product, basket, np.arange(len(product), dtype=np.float64)
-    )
+    basket, product = (part.astype(np.int32) for part in _flat(baskets))
+    texts = tuple(map(str, range(len(baskets))))
+    return Clicks(texts, basket, product, basket, np.arange(len(product), dtype=np.float64))
 
 
-def _together(baskets: Sequence[NDArray[np.int64]], products: int) -> Tensor:
-    """How many baskets hold both of two products (N, N)."""
-    item = np.concatenate(baskets)
-    held = Pattern.of(
-        np.repeat(np.arange(len(baskets)), [len(items) for items in baskets]), item, (len(baskets), products)
-    )
-    matrix = held.matrix(torch.ones(len(item)))
-    found: Tensor = matrix.T.straight @ matrix.straight.to_dense()
-    return found
+def _flat(baskets: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """All items of all baskets, and before them the number of the basket that each is in."""
+    return np.repeat(np.arange(len(baskets)), [len(items) for items in baskets]), np.concatenate(baskets)

@@ -12,7 +12,6 @@ import csv
 import gzip
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,16 +19,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from benchmarks.behaviour.basket_rankers import Network, Training, as_clicks, cosines, ease
+from benchmarks.behaviour.basket_rankers import Network, Training, as_clicks, cosines, ease, together
 from benchmarks.behaviour.score import bootstrap
 from benchmarks.behaviour.task import Later, Task
 from benchmarks.behaviour.text import STEPS, encoder_of
-from benchmarks.provenance import commit, machine, versions
+from benchmarks.provenance import commit, record
 from model.behaviour.features import product_features
 from model.runtime import TextEncoder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -100,32 +99,28 @@ class Asked:
         return float(self.hits(speaks).mean())
 
 
-def best(rankers: Sequence[tuple[dict[str, Any], Callable[[], Tensor]]], dev: Asked) -> tuple[dict[str, Any], Tensor]:
+def best(rankers: Iterable[tuple[dict[str, Any], Tensor]], dev: Asked) -> tuple[dict[str, Any], Tensor]:
     """The ranker with the highest recall on ``dev``, after what it was made with; the first of equals."""
-    recall, chosen, speaks = -1.0, {}, torch.empty(0)
-    for options, make in rankers:
-        made = make()
-        if (found := dev.recall(made)) > recall:
-            recall, chosen, speaks = found, {**options, "dev": round(found, 5)}, made
-    return chosen, speaks
+    recall, chosen, kept = -1.0, {}, torch.empty(0)
+    for options, speaks in rankers:
+        if (found := dev.recall(speaks)) > recall:
+            recall, chosen, kept = found, {**options, "dev": round(found, 5)}, speaks
+    return chosen, kept
 
 
 def rivals(baskets: Baskets, features: Tensor, dev: Asked) -> dict[str, tuple[dict[str, Any], Tensor]]:
     """What needs no network, each with what it was made with."""
-    train, products = baskets.part(0.0, 0.8), len(baskets.product_ids)
-    bought = torch.from_numpy(np.bincount(np.concatenate(train), minlength=products)).float()
-    tried = [
-        (options, lambda options=options: cosines(train, products, **options))
-        for values in product(_SHRINKS, _POWERS, (False, True))
-        for options in (dict(zip(("shrink", "power", "shares"), values, strict=True)),)
-    ]
-    penalties = [({"penalty": each}, lambda each=each: ease(train, products, penalty=each)) for each in _PENALTIES]
+    shared = together(baskets.part(0.0, 0.8), len(baskets.product_ids))
+    plain, *tuned = (
+        {"shrink": shrink, "power": power, "shares": shares}
+        for shrink, power, shares in product(_SHRINKS, _POWERS, (False, True))
+    )
     return {
-        "popularity": ({}, bought.expand(products, products).contiguous()),
+        "popularity": ({}, shared.diagonal().expand_as(shared).contiguous()),
         "text": ({}, features @ features.T),
-        "item-knn": best(tried[:1], dev),
-        "item-knn, tuned": best(tried, dev),
-        "ease": best(penalties, dev),
+        "item-knn": best([(plain, cosines(shared, **plain))], dev),
+        "item-knn, tuned": best(((options, cosines(shared, **options)) for options in (plain, *tuned)), dev),
+        "ease": best((({"penalty": penalty}, ease(shared, penalty=penalty)) for penalty in _PENALTIES), dev),
     }
 
 
@@ -160,23 +155,26 @@ def main(arguments: list[str] | None = None) -> None:
             runs.append({"seed": seed, "dev": round(dev_recall, 5), "test": round(float(hits[-1].mean()), 5)})
             print(name, runs[-1], flush=True)
         found[name], told[name] = np.mean(hits, axis=0), {**training._asdict(), "runs": runs}
-    report = {
-        "benchmark": "baskets",
-        "command": "python -m benchmarks.behaviour.baskets --data … --work …",
-        "baskets": len(baskets.members),
-        "products": len(baskets.product_ids),
-        "asked": len(test),
-        f"Recall@{K}": {name: round(float(values.mean()), 5) for name, values in found.items()},
-        "rankers": told,
-        "gains": [_gain(found, name, than) for name in NETWORKS for than in ("item-knn", "item-knn, tuned", "ease")],
-        "options": {"text_steps": asked.text_steps},
-        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": measured,
-        "machine": machine(),
-        "versions": versions(("torch", "numpy", "saddle")),
-    }
-    asked.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(report[f"Recall@{K}"]))
+    recall = {name: round(float(values.mean()), 5) for name, values in found.items()}
+    record(
+        asked.out,
+        "baskets",
+        f"python -m benchmarks.behaviour.baskets --data … --work … --seeds {asked.seeds} "
+        f"--text-steps {asked.text_steps} --threads {asked.threads}",
+        ("torch", "numpy", "saddle"),
+        {
+            "baskets": len(baskets.members),
+            "products": len(baskets.product_ids),
+            "asked": len(test),
+            f"Recall@{K}": recall,
+            "rankers": told,
+            "gains": [
+                _gain(found, name, than) for name in NETWORKS for than in ("item-knn", "item-knn, tuned", "ease")
+            ],
+        },
+        at=measured,
+    )
+    print(json.dumps(recall))
 
 
 def _gain(found: dict[str, NDArray[np.float64]], name: str, than: str) -> dict[str, Any]:

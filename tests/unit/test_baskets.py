@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks.behaviour import baskets
-from benchmarks.behaviour.basket_rankers import Network, Training, as_clicks, cosines, ease, left_out
+from benchmarks.behaviour.basket_rankers import Network, Training, as_clicks, cosines, ease, left_out, together
 from benchmarks.behaviour.baskets import Asked, Baskets, best
 from benchmarks.tables import behaviour as tables
 
@@ -63,19 +63,30 @@ def test_a_basket_is_ranked_by_the_sum_of_what_its_members_say(shop):
         assert hit == (item in np.argsort(-scores)[: baskets.K])
 
 
-def test_item_knn_is_the_cosine_of_two_products_baskets(shop, incidence):
-    together = incidence.T @ incidence
-    bought = np.maximum(np.diag(together), 1)
-    exact = together / np.sqrt(np.outer(bought, bought))
+@pytest.mark.parametrize(("shrink", "power", "shares"), [(0.0, 1.0, False), (10.0, 2.0, False), (10.0, 1.5, True)])
+def test_item_knn_is_the_cosine_of_two_products_baskets_shrunk_sharpened_and_shared_out(
+    shop, incidence, shrink, power, shares
+):
+    shared = incidence.T @ incidence
+    bought = np.maximum(np.diag(shared), 1)
+    exact = (shared / (np.sqrt(np.outer(bought, bought)) + shrink)) ** power
     np.fill_diagonal(exact, 0)
-    found = cosines(shop.members, PRODUCTS, shrink=0.0, power=1.0, shares=False)
+    if shares:
+        exact /= exact.sum(1, keepdims=True)
+    found = cosines(together(shop.members, PRODUCTS), shrink=shrink, power=power, shares=shares)
     np.testing.assert_allclose(found, exact, atol=3e-6)
-    found = cosines(shop.members, PRODUCTS, shrink=10.0, power=2.0, shares=True)
-    np.testing.assert_allclose(found.sum(1), 1.0, atol=2e-4)
+
+
+def test_item_knn_gives_ties_to_what_is_bought_more(shop, incidence):
+    found = cosines(together(shop.members, PRODUCTS), shrink=0.0, power=1.0, shares=False)
+    strangers = np.flatnonzero((incidence.T @ incidence)[0] == 0)  # share no basket with the first product
+    assert (
+        found[0, strangers].numpy().argsort(kind="stable") == incidence.sum(0)[strangers].argsort(kind="stable")
+    ).all()
 
 
 def test_ease_is_the_ridge_regression_of_each_product_on_the_others(shop, incidence):
-    found = ease(shop.members, PRODUCTS, penalty=7.0).numpy()
+    found = ease(together(shop.members, PRODUCTS), penalty=7.0).numpy()
     for product in (0, 41):
         others = np.delete(np.arange(PRODUCTS), product)
         x, y = incidence[:, others], incidence[:, product]
@@ -126,11 +137,8 @@ def test_baskets_in_a_batch_are_in_no_hypergraph_that_they_are_asked_of(shop, fe
 
 def test_the_best_on_dev_is_taken_and_the_first_of_equals(shop):
     dev = Asked(shop.part(0.8, 0.9), seed=0)
-    good = cosines(shop.part(0.0, 0.8), PRODUCTS, shrink=0.0, power=1.0, shares=False)
-    chosen, speaks = best(
-        [({"made": "badly"}, lambda: -good), ({"made": "well"}, lambda: good), ({"made": "again"}, lambda: 2 * good)],
-        dev,
-    )
+    good = cosines(together(shop.part(0.0, 0.8), PRODUCTS), shrink=0.0, power=1.0, shares=False)
+    chosen, speaks = best([({"made": "badly"}, -good), ({"made": "well"}, good), ({"made": "again"}, 2 * good)], dev)
     assert chosen == {"made": "well", "dev": pytest.approx(dev.recall(good), abs=1e-5)}
     assert speaks is good
 
